@@ -1,0 +1,54 @@
+"""Getting a data set: downloads through torchvision (with its checksums), or says what a person does by hand."""
+
+import contextlib
+import hashlib
+import io
+
+from common.errors import Problem
+from common.places import data_dir
+from common.streams.catalogue import SOURCES, Found, how_to_get, locate, source
+
+
+def get(name: str, progress: bool = True) -> None:
+    """Nothing; the data set lies in the data folder afterwards (at once, when it already does).
+
+    Errors: Problem when it must be got by hand (from where, into which folder), or when the download fails.
+    """
+    try:
+        locate(name)
+        return
+    except Problem:
+        if not source(name).torchvision:
+            raise  # it says from where and into which folder
+    try:
+        import torchvision.datasets
+
+        data_dir().mkdir(parents=True, exist_ok=True)
+        kind = getattr(torchvision.datasets, SOURCES[name].torchvision)
+        with contextlib.nullcontext() if progress else contextlib.redirect_stderr(io.StringIO()):
+            kind(root=str(data_dir()), train=True, download=True)
+    except (OSError, RuntimeError, ImportError) as error:
+        raise Problem(
+            f"The download of '{name}' failed: {error}.",
+            f"Is there a network, and room in {data_dir()}? On a machine without one: {how_to_get(name)}.",
+        ) from error
+    locate(name)
+
+
+def published_checksums(found: Found) -> str:
+    """A sentence on how many files have the published MD5. Errors: Problem naming every file that has another one."""
+    known = dict(source(found.name).md5) if found.layout == "torchvision" else {}
+    wrong, right = [], 0
+    for path in found.files:
+        if path.name in known:
+            with path.open("rb") as file:
+                same = hashlib.file_digest(file, "md5").hexdigest() == known[path.name]
+            right += same
+            wrong += (
+                []
+                if same
+                else [f"{path}: its MD5 is not the published one; the file is cut short or another."]
+            )
+    if wrong:
+        raise Problem(*wrong, "Delete these files and get them again: " + how_to_get(found.name) + ".")
+    return f"{right} of {len(found.files)} files have a published checksum, and it is right"

@@ -1,0 +1,217 @@
+"""Readers of array files: scikit-learn's digits, MNIST's idx files, CIFAR's python batches. No code is ever unpickled."""
+
+import gzip
+import importlib.util
+import pickle
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from common.errors import Problem
+
+Shape = tuple[int, int, int]  # channels, height, width
+
+
+@dataclass(frozen=True)
+class Part:
+    """One split as a reader hands it over: pictures (uint8 [C, H, W] each, decoded when asked for) and labels."""
+
+    pictures: Iterable[np.ndarray]
+    labels: np.ndarray  # int64 [N]
+    domain: np.ndarray | None = None  # int64 [N], only where a data set has domains
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A data set as its files hold it, before it is decoded into the cache."""
+
+    train: Part
+    test: Part
+    classes: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a data set lies on disk: `locate` gives its files (none: not there), `read` what they hold."""
+
+    kind: str  # "embedded", "torchvision", "parquet" or "folder"
+    locate: Callable[[Path], tuple[Path, ...]]
+    read: Callable[[Path, Shape | None], Raw]
+
+
+def broken(path: Path, what: str) -> Problem:
+    """The Problem for a damaged file: which one, what is wrong, what to do."""
+    return Problem(
+        f"{path}: {what}. Delete this file and get it again (`replicate data get NAME`, or by hand)."
+    )
+
+
+def refuse_page(path: Path) -> None:
+    """Nothing. Errors: Problem when the file is empty or an HTML page that a server sent instead of the data."""
+    with path.open("rb") as file:
+        head = file.read(64).lstrip().lower()
+    if not head:
+        raise broken(path, "the file is empty")
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise broken(
+            path, "this is a web page, not the data; the server answered the download with an error page"
+        )
+
+
+def complete(folder: Path, names: Iterable[str]) -> tuple[Path, ...]:
+    """The files of these names, NAME.gz standing in for NAME; () when none is there. Errors: Problem when some are."""
+    wanted = list(names)
+    found = [next((p for p in (folder / f"{n}.gz", folder / n) if p.is_file()), None) for n in wanted]
+    missing = [name for name, path in zip(wanted, found, strict=True) if path is None]
+    if missing and len(missing) < len(wanted):
+        raise Problem(
+            f"{folder} is incomplete: {', '.join(missing)} missing. Get the data set again "
+            "(`replicate data get NAME`), or copy these files there."
+        )
+    return () if missing else tuple(path for path in found if path is not None)
+
+
+# --- scikit-learn's digits -----------------------------------------------------------------------------------
+
+
+def sklearn_folder() -> Path:
+    """The folder of scikit-learn's own data files, found without importing scikit-learn."""
+    spec = importlib.util.find_spec("sklearn")
+    origin = spec.origin if spec else None
+    return Path(origin).parent / "datasets" / "data" if origin else Path("scikit-learn-is-not-installed")
+
+
+def read_digits(folder: Path, shape: Shape | None = None) -> Raw:
+    """1797 digits, values 0..16 as uint8 [N, 1, 8, 8]; two thirds train, one third test by a permutation of seed 0."""
+    path = folder / "digits.csv.gz"
+    try:
+        with gzip.open(path, "rt") as file:
+            table = np.loadtxt(file, delimiter=",")
+        images, labels = table[:, :64].reshape(-1, 1, 8, 8).astype(np.uint8), table[:, 64].astype(np.int64)
+    except (OSError, EOFError, zlib.error, ValueError, IndexError) as error:
+        raise Problem(f"{path}: unreadable ({error}). Install scikit-learn again.") from error
+    order = np.random.default_rng(0).permutation(len(images))
+    train, test = order[: len(order) * 1200 // 1797], order[len(order) * 1200 // 1797 :]
+    return Raw(Part(images[train], labels[train]), Part(images[test], labels[test]), tuple("0123456789"))
+
+
+DIGITS = Layout("embedded", lambda folder: complete(folder, ["digits.csv"]), read_digits)
+
+# --- MNIST's idx files ---------------------------------------------------------------------------------------
+
+IDX_FILES = tuple(f"{s}-{k}-ubyte" for s in ("train", "t10k") for k in ("images-idx3", "labels-idx1"))
+
+
+def read_idx_file(path: Path) -> np.ndarray:
+    """The uint8 array of one idx file (plain or .gz). Source: the format's description on MNIST's page."""
+    refuse_page(path)
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise broken(path, f"no whole gzip file ({error})") from error
+    if len(raw) < 4 or raw[:3] != b"\x00\x00\x08" or len(raw) < 4 + 4 * raw[3]:
+        raise broken(path, "no idx file of unsigned bytes")
+    sizes = tuple(int(n) for n in np.frombuffer(raw, ">u4", count=raw[3], offset=4))
+    body = np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3])
+    if body.size != int(np.prod(sizes, dtype=object)):
+        raise broken(
+            path, f"the header announces {' x '.join(map(str, sizes))} bytes, the file holds {body.size}"
+        )
+    return body.reshape(sizes)
+
+
+def read_idx(folder: Path, shape: Shape | None = None) -> Raw:
+    """MNIST and its look-alikes from four idx files: uint8 [N, 1, H, W]."""
+    paths = complete(folder, IDX_FILES)
+    parts = []
+    for images_path, labels_path in (paths[:2], paths[2:]):
+        images, labels = read_idx_file(images_path), read_idx_file(labels_path)
+        if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
+            raise broken(
+                images_path, f"images {images.shape} do not go with the labels {labels.shape} beside it"
+            )
+        parts.append(Part(images[:, None], labels.astype(np.int64)))
+    return Raw(parts[0], parts[1])
+
+
+IDX = Layout("torchvision", lambda folder: complete(folder, IDX_FILES), read_idx)
+
+# --- CIFAR's python batches ----------------------------------------------------------------------------------
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """Bytes of a protocol-2 pickle; any other codec is refused (looking one up may import a module)."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"codec '{encoding}' refused")
+    return text.encode("latin1")
+
+
+class ArraysOnly(pickle.Unpickler):
+    """Unpickles numpy arrays, dictionaries, lists, strings and bytes, and refuses every other name: no code runs."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What builds an array, by its name in the pickle. Errors: UnpicklingError for any other name."""
+        if (module, name) in {(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")}:
+            return np.empty(0).__reduce__()[0]
+        allowed = {
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): np.dtype,
+            ("_codecs", "encode"): _latin1,
+        }
+        if (module, name) not in allowed:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no image file needs")
+        return allowed[module, name]
+
+
+def unpickle_arrays(path: Path) -> dict[str, Any]:
+    """The dictionary of one CIFAR python batch, keys as text. Errors: Problem when damaged or holding code."""
+    refuse_page(path)
+    try:
+        with path.open("rb") as file:
+            value = ArraysOnly(cast(BinaryIO, file), encoding="latin1").load()
+    except Exception as error:  # a damaged pickle may raise nearly anything
+        raise broken(path, f"no CIFAR batch, or a damaged one ({error})") from error
+    if not isinstance(value, dict):
+        raise broken(path, f"a dictionary was expected, not {type(value).__name__}")
+    return {key.decode("latin1") if isinstance(key, bytes) else str(key): item for key, item in value.items()}
+
+
+def read_cifar(folder: Path, shape: Shape | None = None) -> Raw:
+    """CIFAR-10 or CIFAR-100 from torchvision's folder of python batches: uint8 [N, 3, 32, 32], fine labels."""
+    hundred = (folder / "meta").is_file()
+    groups = (["train"], ["test"]) if hundred else ([f"data_batch_{i}" for i in range(1, 6)], ["test_batch"])
+    parts = []
+    for group in groups:
+        batches = [_cifar_batch(folder / name, "fine_labels" if hundred else "labels") for name in group]
+        parts.append(Part(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True))))
+    meta = folder / ("meta" if hundred else "batches.meta")
+    key = "fine_label_names" if hundred else "label_names"
+    names = unpickle_arrays(meta).get(key)
+    if not isinstance(names, list):
+        raise broken(meta, f"the list '{key}' is missing")
+    text = (name.decode("latin1") if isinstance(name, bytes) else str(name) for name in names)
+    return Raw(parts[0], parts[1], tuple(text))
+
+
+def _cifar_batch(path: Path, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """(images uint8 [n, 3, 32, 32], labels int64 [n]) of one batch file."""
+    batch = unpickle_arrays(path)
+    data, labels = batch.get("data"), batch.get(key)
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3072:
+        raise broken(path, "'data' should be unsigned bytes, 3072 an image")
+    if not isinstance(labels, list) or len(labels) != len(data) or not all(type(n) is int for n in labels):
+        raise broken(path, f"'{key}' should be a list of {len(data)} whole numbers")
+    return data.reshape(-1, 3, 32, 32), np.array(labels, np.int64)
+
+
+def _cifar_layout(names: list[str]) -> Layout:
+    return Layout("torchvision", lambda folder: complete(folder, names), read_cifar)
+
+
+CIFAR10 = _cifar_layout([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"])
+CIFAR100 = _cifar_layout(["train", "test", "meta"])
