@@ -1,0 +1,77 @@
+"""One file holds the whole state of a run under way: learner, optimiser, generators, position and trace so far."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from common.errors import Problem
+from common.files import sha256_bytes, write_atomic
+from common.learners.base import Learner
+from common.record import Trace, damaged
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The next update to make: `step` of `task`; `updates` were made before. step > 0: the task has begun."""
+
+    task: int = 0
+    step: int = 0
+    updates: int = 0
+
+
+def save(folder: Path, run_id: str, cursor: Cursor, learner: Learner, trace: Trace) -> None:
+    """Nothing; checkpoint.pt holds everything needed to go on exactly from `cursor` (written atomically)."""
+    state = {
+        "run_id": run_id,
+        "cursor": [cursor.task, cursor.step, cursor.updates],
+        "learner": learner.state_dict(),
+        "optimiser": learner.optimiser.state_dict(),
+        "torch_rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "trace": {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in trace.arrays().items()},
+    }
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    raw = buffer.getvalue()
+    write_atomic(folder / "checkpoint.pt", sha256_bytes(raw).encode() + b"\n" + raw)
+
+
+def restore(folder: Path, run_id: str, learner: Learner) -> tuple[Cursor, Trace] | None:
+    """(position, trace so far) with the learner put back as it was; None when there is no checkpoint.
+
+    Errors: Problem when the file is cut short, damaged or belongs to another run.
+    """
+    state = read(folder)
+    if state is None:
+        return None
+    if state["run_id"] != run_id:
+        raise Problem(damaged(folder, "checkpoint.pt", f"it belongs to run {state['run_id']}"))
+    learner.load_state_dict(state["learner"])
+    learner.optimiser.load_state_dict(state["optimiser"])
+    torch.set_rng_state(state["torch_rng"])
+    if state["cuda_rng"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda_rng"])
+    return Cursor(*state["cursor"]), Trace.of({name: t.numpy() for name, t in state["trace"].items()})
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The stored state, checked against its digest; None when there is none."""
+    try:
+        content = (folder / "checkpoint.pt").read_bytes()
+    except FileNotFoundError:
+        return None
+    digest, _, raw = content.partition(b"\n")
+    if sha256_bytes(raw) != digest.decode(errors="replace"):
+        raise Problem(damaged(folder, "checkpoint.pt", "its content does not match its digest: it was cut short or changed"))
+    return dict(torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True))
+
+
+def save_weights(folder: Path, learner: Learner) -> None:
+    """Nothing; weights.pt holds the network's final weights, readable with torch.load(weights_only=True)."""
+    buffer = io.BytesIO()
+    torch.save({name: t.cpu() for name, t in learner.net.state_dict().items()}, buffer)
+    write_atomic(folder / "weights.pt", buffer.getvalue())

@@ -1,0 +1,27 @@
+"""Per-sample evaluation: one batched forward for all tasks seen so far, and nothing of training moves."""
+
+import torch
+from torch import Tensor
+
+from common.learners.base import Learner, masked
+from common.streams.resident import Evaluation
+
+
+@torch.inference_mode()
+def correct(learner: Learner, evaluation: Evaluation, seen: int, batch: int = 512) -> Tensor:
+    """bool [offsets[seen]]: whether each held-out sample of the tasks seen so far is classified right.
+
+    Argmax over the whole output layer (single head) or over the task's own columns (several heads). Evaluation mode
+    (running statistics, no dropout), so the answer for a sample depends on neither the batch nor the order.
+    """
+    count = int(evaluation.offsets[seen])
+    was_training = learner.net.training
+    learner.net.eval()
+    hits = []
+    for start in range(0, count, batch):
+        part = slice(start, min(start + batch, count))
+        logits = learner.apply_net(learner.live, evaluation.x[part])
+        columns = None if evaluation.columns is None else evaluation.columns[part]
+        hits.append(masked(logits, columns).argmax(1) == evaluation.y[part])
+    learner.net.train(was_training)
+    return torch.cat(hits)

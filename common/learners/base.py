@@ -1,0 +1,153 @@
+"""The contract of a learner: three verbs, and what it computes on a batch as a function of (parameters, state, batch).
+
+`begin(task)`, `update(batch)` and `end(task)` are called by the loop. `terms` and `edit` are pure functions for one run,
+so that the same code runs alone, batched over seeds (`torch.func.vmap` over stacked parameters) or compiled.
+Everything a learner remembers is in `state` (tensors, on the device) or `memory` (row numbers); both are in `state_dict`.
+"""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
+
+from common.learners.memory import Memory
+from common.streams.resident import Batch, Resident
+from common.streams.stream import Task
+
+Params = dict[str, Tensor]
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The two weighted parts of a loss (stability gap, Eq. 8): on the new task, and on keeping the old ones."""
+
+    plasticity: Tensor
+    stability: Tensor | None = None
+
+    @property
+    def total(self) -> Tensor:
+        """What is minimised."""
+        return self.plasticity if self.stability is None else self.plasticity + self.stability
+
+
+class Learner(LightningModule):
+    """Base of all learners; by itself it is plain fine-tuning.
+
+    net: network with `trunk` and `head`. optimiser: a torch optimiser over its parameters.
+    data: the stream's images on the device. seed: address of all its draws.
+    watch: record gradient norms of both terms at every update (costs two more backward passes).
+    """
+
+    def __init__(self, net: nn.Module, optimiser: torch.optim.Optimizer, data: Resident, seed: int) -> None:
+        super().__init__()
+        self.net, self.optimiser, self.data, self.seed = net, optimiser, data, seed
+        self.state: State = {}
+        self.memory: Memory | None = None
+        self.watch = False
+        self.live: Params = dict(net.named_parameters())
+
+    # --- the three verbs -------------------------------------------------------------------------------------
+
+    def begin(self, task: Task) -> None:
+        """Called once before a task's first update."""
+
+    def recall(self, task: int, step: int, size: int) -> Any:
+        """Row numbers to replay beside the new batch of that step, or None: a function of seed, address, memory."""
+        return None
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One optimiser step; returns scalars to record (losses, and gradient norms when watched)."""
+        terms = self.terms(self.live, self.state, batch)
+        facts = {"plasticity": terms.plasticity.detach()}
+        if terms.stability is not None:
+            facts["stability"] = terms.stability.detach()
+        if self.watch:
+            facts |= self._term_norms(terms)
+        self.optimiser.zero_grad()
+        self._backward(terms.total)
+        if type(self).edit is not Learner.edit:
+            facts |= self._edit_gradients(batch)
+        self.optimiser.step()
+        return facts
+
+    def end(self, task: Task) -> None:
+        """Called once after a task's last update (and before the next task's `begin`)."""
+
+    # --- functions of (parameters, state, batch) -------------------------------------------------------------
+
+    def terms(self, params: Params, state: State, batch: Batch) -> Terms:
+        """The loss on a batch. Fine-tuning: cross-entropy over all columns that count, nothing for stability."""
+        return Terms(self.loss(self.apply_net(params, batch.x), batch))
+
+    def edit(self, grads: Params, params: Params, state: State, batch: Batch) -> Params:
+        """The gradient that the optimiser gets (GEM and A-GEM project it)."""
+        return grads
+
+    def apply_net(self, params: Params, x: Tensor) -> Tensor:
+        """Logits under given parameters; the module itself when they are its own (no call overhead)."""
+        with self._fabric.autocast() if self._fabric else nullcontext():
+            logits: Tensor = self.net(x) if params is self.live else functional_call(self.net, params, (x,))
+        return logits.float()
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Mean cross-entropy over the columns that count for each sample."""
+        return cross_entropy(masked(logits, batch.columns), batch.y)
+
+    # --- mechanics -------------------------------------------------------------------------------------------
+
+    def _backward(self, loss: Tensor) -> None:
+        if self._fabric is not None:
+            self.manual_backward(loss)
+        else:
+            loss.backward()
+
+    def _edit_gradients(self, batch: Batch) -> dict[str, Tensor]:
+        raw = {name: p.grad for name, p in self.live.items() if p.grad is not None}
+        edited = self.edit(raw, self.live, self.state, batch)
+        for name, gradient in edited.items():
+            self.live[name].grad = gradient
+        if not self.watch:
+            return {}
+        change = [edited[name] - raw[name] for name in raw]
+        return {"grad_plasticity": norm(list(raw.values())), "grad_stability": norm(change)}
+
+    def _term_norms(self, terms: Terms) -> dict[str, Tensor]:
+        found = {}
+        for name in ("plasticity", "stability"):
+            term = getattr(terms, name)
+            if term is not None and term.requires_grad:
+                grads = torch.autograd.grad(term, list(self.live.values()), retain_graph=True, allow_unused=True)
+                found[f"grad_{name}"] = norm([g for g in grads if g is not None])
+        return found
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """State and memory, saved with the weights."""
+        return {"state": self.state, "memory": None if self.memory is None else self.memory.stored()}
+
+    def set_extra_state(self, stored: dict[str, Any]) -> None:
+        """Takes back what `get_extra_state` gave."""
+        self.state = _to(stored["state"], next(iter(self.live.values())).device)
+        if self.memory is not None and stored["memory"] is not None:
+            self.memory.restore(stored["memory"])
+
+
+def masked(logits: Tensor, columns: Tensor | None) -> Tensor:
+    """Logits with the columns that do not count at minus infinity (several heads); unchanged for one head."""
+    return logits if columns is None else logits.masked_fill(~columns, -torch.inf)
+
+
+def norm(gradients: list[Tensor]) -> Tensor:
+    """L2 norm over all parameters together."""
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])).detach()
+
+
+def _to(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    return {k: _to(v, device) for k, v in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,85 @@
+"""One writer per run folder. Built on exclusive creation and atomic rename, which hold on shared file systems."""
+
+import contextlib
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from common.errors import Problem
+from common.record import STALE_SECONDS
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """The folder's lock, for the length of a `with` block.
+
+    Errors: Problem when a living process holds it. The lock of a dead process of this host, or one whose run has not
+    reported for ten minutes on another host, is taken over.
+    """
+    path = folder / "lock"
+    _make(folder)
+    mine = {"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex}
+    for _ in range(3):
+        try:
+            with path.open("x") as file:
+                json.dump(mine, file)
+            break
+        except FileExistsError:
+            _take_over(path, folder)
+    else:
+        raise Problem(f"{path} could not be taken: other processes keep taking it. Try again in a minute.")
+    try:
+        yield
+    finally:
+        if _owner(path).get("token") == mine["token"]:
+            path.unlink(missing_ok=True)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise Problem(
+            f"Cannot write in {folder}: {error.strerror}. Make it writable or name another folder in REPLICATE_RUNS."
+        ) from error
+
+
+def _owner(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def _take_over(path: Path, folder: Path) -> None:
+    """Removes a stale lock by an atomic rename (only one of several takers succeeds); Problem when it is alive."""
+    owner = _owner(path)
+    if _living(owner, path, folder):
+        raise Problem(
+            f"Run {folder.name} is being written by process {owner.get('pid', '?')} on {owner.get('host', '?')}. Wait for it "
+            f"(replicate status), or stop that process; then give the command again."
+        )
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(path.with_name(f"lock.stale.{uuid.uuid4().hex}"))
+    for old in folder.glob("lock.stale.*"):
+        old.unlink(missing_ok=True)
+
+
+def _living(owner: dict[str, Any], path: Path, folder: Path) -> bool:
+    if owner.get("host") == socket.gethostname():
+        try:
+            os.kill(int(owner["pid"]), 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+    newest = max((p.stat().st_mtime for p in (path, folder / "status.json") if p.exists()), default=0.0)
+    return time.time() - newest < STALE_SECONDS

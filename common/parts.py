@@ -1,0 +1,193 @@
+"""The parts a run is built from: plain dictionaries from name to place, and their parameters read from source.
+
+A part is a function or class whose keyword-only parameters are its settings. They are read from the source text,
+so that a spec is checked in full without importing torch; the signature is the one place where they are written.
+A part of your own needs no entry here: give its dotted path (`my_methods.MyReplay`) as the name.
+"""
+
+import ast
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from common.errors import Problem, nearest
+from common.files import sha256_bytes
+
+Kind = Literal["stream", "model", "learner", "optimiser"]
+KINDS: tuple[Kind, ...] = ("stream", "model", "learner", "optimiser")
+
+# name -> (dotted path, version). Raise the version when the meaning changes: new run ids follow.
+REGISTRY: dict[Kind, dict[str, tuple[str, int]]] = {
+    "stream": {
+        "split": ("common.streams.builders.split", 1),
+        "rotated": ("common.streams.builders.rotated", 1),
+        "permuted": ("common.streams.builders.permuted", 1),
+        "domains": ("common.streams.builders.domains", 1),
+    },
+    "model": {
+        "mlp": ("common.models.small.mlp", 1),
+        "small_cnn": ("common.models.small.small_cnn", 1),
+        "slim_resnet18": ("common.models.resnet.slim_resnet18", 1),
+        "timm": ("common.models.from_timm.timm_model", 1),
+    },
+    "learner": {
+        "finetune": ("common.learners.finetune.Finetune", 1),
+        "er": ("common.learners.replay.ER", 1),
+        "joint": ("common.learners.replay.Joint", 1),
+        "gem": ("common.learners.gem.GEM", 1),
+        "agem": ("common.learners.gem.AGEM", 1),
+        "ewc": ("common.learners.regularise.EWC", 1),
+        "si": ("common.learners.regularise.SI", 1),
+        "lwf": ("common.learners.lwf.LwF", 1),
+    },
+    "optimiser": {
+        "sgd": ("common.optimisers.sgd", 1),
+        "adam": ("common.optimisers.adam", 1),
+    },
+}
+
+REQUIRED = object()  # marks a parameter without a default
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One setting of a part: its annotation as source text, and its default (or REQUIRED)."""
+
+    annotation: str
+    default: Any
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where a part lives, which version it has and which settings it takes."""
+
+    kind: Kind
+    name: str
+    path: str
+    version: str
+    parameters: dict[str, Parameter]
+
+    def load(self) -> Any:
+        """The function or class itself (imports its module, and torch with it)."""
+        module, _, attribute = self.path.rpartition(".")
+        return getattr(importlib.import_module(module), attribute)
+
+
+@cache
+def find(kind: Kind, name: str) -> Part:
+    """The part of that name. Errors: Problem for an unknown name, with the nearest valid one."""
+    if name in REGISTRY[kind]:
+        path, number = REGISTRY[kind][name]
+        tree, _ = _source(path)
+        version = str(number)
+    elif "." in name:
+        path = name
+        tree, raw = _source(path)
+        version = _own_version(tree, raw)
+    else:
+        known = ", ".join(sorted(REGISTRY[kind]))
+        raise Problem(
+            f"{kind}.name is '{name}', which is no {kind}.{nearest(name, REGISTRY[kind])} "
+            f"Known: {known}; or the dotted path of your own, such as my_module.{name.title()}."
+        )
+    return Part(kind, name, path, version, _parameters(tree, path.rpartition(".")[2], path))
+
+
+def _source(path: str) -> tuple[ast.Module, bytes]:
+    module, _, _attribute = path.rpartition(".")
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not spec.origin:
+        raise Problem(f"'{path}' cannot be found: there is no module '{module}'. Run from the folder that holds it.")
+    raw = Path(spec.origin).read_bytes()
+    return ast.parse(raw), raw
+
+
+def _own_version(tree: ast.Module, raw: bytes) -> str:
+    """The module's VERSION where it states one, else a digest of its file: edited code is another run."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "VERSION":
+            return str(ast.literal_eval(node.value))
+    return "file-" + sha256_bytes(raw)[:12]
+
+
+def _parameters(tree: ast.Module, attribute: str, path: str) -> dict[str, Parameter]:
+    """Keyword-only parameters of a function, or of a class's own or inherited (same file) `__init__`."""
+    nodes = {n.name: n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+    node = nodes.get(attribute)
+    if node is None:
+        raise Problem(f"'{path}' cannot be found: its module has no '{attribute}'.{nearest(attribute, nodes)}")
+    while isinstance(node, ast.ClassDef):
+        init = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
+        base = node.bases[0] if node.bases else None
+        node = init or nodes.get(getattr(base, "id", ""))
+    if node is None:
+        return {}
+    return {
+        argument.arg: Parameter(
+            ast.unparse(argument.annotation) if argument.annotation else "object",
+            REQUIRED if default is None else ast.literal_eval(default),
+        )
+        for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    }
+
+
+def check(part: Part, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """(settings with defaults filled in, problems): unknown names, wrong types and missing values together."""
+    problems = []
+    for key in given.keys() - part.parameters.keys():
+        allowed = ", ".join(sorted(part.parameters)) or "none"
+        problems.append(
+            f"{part.kind} '{part.name}' has no setting '{key}'.{nearest(key, part.parameters)} Allowed: {allowed}."
+        )
+    settings = {}
+    for key, parameter in part.parameters.items():
+        value = given.get(key, parameter.default)
+        if value is REQUIRED:
+            problems.append(f"{part.kind} '{part.name}' needs {part.kind}.{key} ({parameter.annotation}).")
+            continue
+        fitted, fits = fit(value, parameter.annotation)
+        if not fits:
+            problems.append(f"{part.kind}.{key} is {value!r}, but must be of type {parameter.annotation}.")
+        settings[key] = fitted
+    return settings, problems
+
+
+def fit(value: Any, annotation: str) -> tuple[Any, bool]:
+    """(value in its one normal form, whether it fits the annotation); whole numbers serve as floats."""
+    return _fit(value, _node(annotation))
+
+
+@cache
+def _node(annotation: str) -> ast.expr:
+    return ast.parse(annotation, mode="eval").body
+
+
+def _fit(value: Any, node: ast.expr) -> tuple[Any, bool]:
+    match node:
+        case ast.BinOp(left=left, right=right):
+            fitted, fits = _fit(value, left)
+            return (fitted, True) if fits else _fit(value, right)
+        case ast.Constant(value=None):
+            return value, value is None
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
+            allowed = ast.literal_eval(choices)
+            return value, value in (allowed if isinstance(allowed, tuple) else (allowed,))
+        case ast.Subscript(value=ast.Name(id="list"), slice=item):
+            if not isinstance(value, (list, tuple)):
+                return value, False
+            pairs = [_fit(v, item) for v in value]
+            return [v for v, _ in pairs], all(fits for _, fits in pairs)
+        case ast.Name(id="float"):
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            return (float(value) if number else value), number
+        case ast.Name(id="int"):
+            return value, isinstance(value, int) and not isinstance(value, bool)
+        case ast.Name(id="str" | "bool" as name):
+            return value, type(value).__name__ == name
+    return value, True

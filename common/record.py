@@ -1,0 +1,156 @@
+"""The run folder: what a run leaves behind, written atomically and read without torch.
+
+runs/<run_id>/  spec.json        the resolved specification
+                provenance.json  code, versions, host, device, command, stream
+                status.json      state, progress, host, last error (rewritten every few seconds)
+                checkpoint.pt    newest complete state while under way
+                trace.npz        every fact of the finished run
+                weights.pt       the final weights
+"""
+
+import io
+import os
+import socket
+import time
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import Problem
+from common.files import read_json, write_atomic, write_json
+
+STALE_SECONDS = 600  # a run on another host that has not reported for this long counts as lost
+
+
+@dataclass
+class Trace:
+    """Long-form facts of a run: correctness of every evaluation sample at every evaluation, scalars of every update.
+
+    offsets: int64 [T+1], sample range of each evaluation task. ends: int64 [T], updates made at the end of each task.
+    """
+
+    offsets: np.ndarray
+    ends: np.ndarray
+    step: list[int] = field(default_factory=list)
+    task: list[int] = field(default_factory=list)
+    seen: list[int] = field(default_factory=list)
+    bits: list[np.ndarray] = field(default_factory=list)
+    scalars: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def evaluated(self, step: int, task: int, seen: int, correct: np.ndarray) -> None:
+        """Notes one evaluation: bool [offsets[seen]] for the samples of the tasks seen so far."""
+        whole = np.zeros(self.offsets[-1], dtype=bool)
+        whole[: len(correct)] = correct
+        self.step.append(step)
+        self.task.append(task)
+        self.seen.append(seen)
+        self.bits.append(np.packbits(whole))
+
+    def noted(self, update: int, name: str, values: np.ndarray) -> None:
+        """Notes a scalar of the updates update, update+1, ... (counted from 0)."""
+        if name not in self.scalars:
+            self.scalars[name] = np.full(self.ends[-1], np.nan, dtype=np.float32)
+        self.scalars[name][update : update + len(values)] = values
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The trace as plain arrays, the form in which it is stored."""
+        width = (int(self.offsets[-1]) + 7) // 8
+        counts = {name: np.array(getattr(self, name), dtype=np.int64) for name in ("step", "task", "seen")}
+        bits = np.stack(self.bits) if self.bits else np.zeros((0, width), dtype=np.uint8)
+        scalars = {f"s_{name}": values for name, values in self.scalars.items()}
+        return {**counts, "bits": bits, "offsets": self.offsets, "ends": self.ends, **scalars}
+
+    @classmethod
+    def of(cls, arrays: dict[str, np.ndarray]) -> "Trace":
+        """The trace of stored arrays."""
+        return cls(
+            arrays["offsets"],
+            arrays["ends"],
+            *(arrays[name].tolist() for name in ("step", "task", "seen")),
+            list(arrays["bits"]),
+            {name[2:]: values.copy() for name, values in arrays.items() if name.startswith("s_")},
+        )
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder. Reading never changes it."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, the folder's name."""
+        return self.path.name
+
+    def spec(self) -> dict[str, Any]:
+        """The resolved specification as stored."""
+        return read_json(self.path / "spec.json")
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the run came from."""
+        return read_json(self.path / "provenance.json")
+
+    def status(self) -> dict[str, Any]:
+        """state ("missing", "running", "interrupted", "failed" or "done"), updates, total, seconds, host, pid, error.
+
+        A run that says "running" but whose process is gone (or, on another host, silent for ten minutes) is
+        "interrupted": the next `replicate run` resumes it.
+        """
+        try:
+            status = read_json(self.path / "status.json")
+        except FileNotFoundError:
+            return {"state": "missing", "updates": 0, "total": 0}
+        if status["state"] == "running" and not _alive(status):
+            status["state"] = "interrupted"
+        return status
+
+    def done(self) -> bool:
+        """Whether the run is complete."""
+        return self.status()["state"] == "done"
+
+    def write_status(self, **values: Any) -> None:
+        """Stores the state with host, process and time of writing."""
+        values |= {"host": socket.gethostname(), "pid": os.getpid(), "written": time.time()}
+        write_json(self.path / "status.json", values)
+
+    def write_trace(self, trace: Trace) -> None:
+        """Stores a finished trace."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **trace.arrays())  # type: ignore[arg-type]
+        write_atomic(self.path / "trace.npz", buffer.getvalue())
+
+    def trace(self) -> dict[str, np.ndarray]:
+        """Arrays of the stored trace. Errors: Problem when the file is missing, cut short or damaged."""
+        path = self.path / "trace.npz"
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except FileNotFoundError:
+            raise Problem(f"Run {self.run_id} has no trace yet ({path} is missing). Run its target again.") from None
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise Problem(damaged(self.path, "trace.npz", error)) from error
+
+
+def damaged(folder: Path, name: str, error: object) -> str:
+    """The sentence for a stored file that cannot be read."""
+    return (
+        f"{folder / name} is damaged ({error}). Nothing was changed. To make the run anew, move the folder away: "
+        f"mv {folder} {folder}.damaged"
+    )
+
+
+def _alive(status: dict[str, Any]) -> bool:
+    if status.get("host") != socket.gethostname():
+        return time.time() - status.get("written", 0) < STALE_SECONDS
+    try:
+        os.kill(int(status["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

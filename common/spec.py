@@ -1,0 +1,205 @@
+"""What one run is: a typed, fully resolved specification whose digest names the run's folder.
+
+Only what can move a number is in it (data, stream, model, learner, optimiser, budget, evaluation, seed, precision,
+parent and the version of each part). Folders, devices, workers and log periods are nowhere in here.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from common import parts
+from common.errors import Problem, nearest
+from common.files import sha256_bytes
+
+LOOP_VERSION = 1  # raise when the loop, the evaluation or the batch order changes its meaning
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long each task is trained: `iterations` or `epochs` (one of the two), with `batch` new samples a step."""
+
+    batch: int
+    iterations: "int | None" = None
+    epochs: "int | None" = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """When and on what the learner is measured.
+
+    every: updates between evaluations (1 = continual evaluation; 0 = at task ends only).
+    samples: held-out samples per task, drawn once and kept (null = all).
+    gradients: whether the norms of the plasticity and stability gradients are recorded at every update.
+    """
+
+    every: int = 1
+    samples: "int | None" = 1000
+    gradients: bool = False
+
+
+@dataclass(frozen=True)
+class PartSpec:
+    """A chosen part: its name, version and every setting, defaults filled in."""
+
+    name: str
+    version: str
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run, fully resolved. `run_id` is the same for the same request on every machine with the same data."""
+
+    data: str
+    data_digest: str
+    stream: PartSpec
+    model: PartSpec
+    learner: PartSpec
+    optimiser: PartSpec
+    budget: Budget
+    evaluation: Evaluation
+    seed: int
+    precision: str = "32"
+    parent: dict[str, str] | None = None
+    loop: int = field(default=LOOP_VERSION)
+
+    @cached_property
+    def science(self) -> dict[str, Any]:
+        """The specification as plain nested dictionaries, as it is stored and digested."""
+        return dataclasses.asdict(self)
+
+    @cached_property
+    def run_id(self) -> str:
+        """`<learner>-<data>-s<seed>-<12 hex digits>`: a readable head and the digest that decides."""
+        raw = json.dumps(self.science, sort_keys=True).encode()
+        learner = self.learner.name.rpartition(".")[2]
+        return f"{learner}-{self.data}-s{self.seed}-{sha256_bytes(raw)[:12]}".lower()
+
+    def flat(self) -> dict[str, Any]:
+        """Columns of the table of runs: 'stream.tasks', 'learner.alpha', ... one per setting."""
+        columns: dict[str, Any] = {"data": self.data, "precision": self.precision, "seed": self.seed}
+        for kind in parts.KINDS:
+            part: PartSpec = getattr(self, kind)
+            columns[f"{kind}.name"] = part.name
+            columns |= {f"{kind}.{key}": value for key, value in part.settings.items()}
+        for name in ("budget", "evaluation"):
+            columns |= {f"{name}.{key}": value for key, value in dataclasses.asdict(getattr(self, name)).items()}
+        return columns
+
+
+FIELDS = ("data", *parts.KINDS, "budget", "evaluation", "seed", "precision", "parent")
+PRECISIONS = ("32", "bf16-mixed")
+
+# (lowest, highest) allowed value of settings that mean the same in every part
+LIMITS: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**31),
+    "budget.batch": (1, 10**7),
+    "budget.iterations": (1, 10**9),
+    "budget.epochs": (1, 10**6),
+    "evaluation.every": (0, 10**9),
+    "evaluation.samples": (1, 10**9),
+    "stream.tasks": (1, 10**6),
+    "optimiser.lr": (1e-12, 1e6),
+    "optimiser.momentum": (0, 1),
+    "optimiser.weight_decay": (0, 1e6),
+    "learner.alpha": (0, 1),
+    "learner.memory": (1, 10**9),
+}
+
+
+def resolve(raw: dict[str, Any], digest: str) -> RunSpec:
+    """The RunSpec of nested plain dictionaries (as YAML gives them). Errors: one Problem with everything wrong in it.
+
+    digest: content digest of the data set `raw["data"]`, part of the run's identity.
+    """
+    problems = [
+        f"'{key}' is no part of a run.{nearest(key, FIELDS)} Allowed: {', '.join(FIELDS)}."
+        for key in raw.keys() - set(FIELDS)
+    ]
+    chosen = {kind: _part(kind, raw.get(kind), problems) for kind in parts.KINDS}
+    budget = _typed(Budget, "budget", raw.get("budget"), problems)
+    evaluation = _typed(Evaluation, "evaluation", raw.get("evaluation", {}), problems)
+    values = {"data": raw.get("data"), "seed": raw.get("seed", 0), "precision": str(raw.get("precision", "32"))}
+    for key, annotation in (("data", "str"), ("seed", "int")):
+        if not parts.fit(values[key], annotation)[1]:
+            problems.append(f"{key} is {values[key]!r}, but must be of type {annotation}.")
+    if values["precision"] not in PRECISIONS:
+        problems.append(f"precision is '{values['precision']}'; allowed: {', '.join(PRECISIONS)}.")
+    if not problems:
+        spec = RunSpec(
+            **values, data_digest=digest, **chosen, budget=budget, evaluation=evaluation, parent=raw.get("parent")
+        )
+        problems = [*_out_of_range(spec), *impossible(spec)]
+    if problems:
+        raise Problem(*problems)
+    return spec
+
+
+def _part(kind: parts.Kind, given: Any, problems: list[str]) -> PartSpec | None:
+    if not isinstance(given, dict) or not isinstance(given.get("name"), str):
+        problems.append(f"{kind} is {given!r}, but must be a mapping with a name, such as {kind}: {{name: ...}}.")
+        return None
+    settings = {key: value for key, value in given.items() if key != "name"}
+    try:
+        part = parts.find(kind, given["name"])
+    except Problem as problem:
+        problems += problem.messages
+        return None
+    settings, found = parts.check(part, settings)
+    problems += found
+    return PartSpec(part.name, part.version, settings)
+
+
+def _typed(cls: type, where: str, given: Any, problems: list[str]) -> Any:
+    """An instance of a settings dataclass, or None with the problems noted."""
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    if not isinstance(given, dict):
+        problems.append(f"{where} is {given!r}, but must be a mapping with: {', '.join(fields)}.")
+        return None
+    start = len(problems)
+    for key in given.keys() - fields.keys():
+        problems.append(f"{where} has no setting '{key}'.{nearest(key, fields)} Allowed: {', '.join(fields)}.")
+    for key, spec in fields.items():
+        annotation = spec.type if isinstance(spec.type, str) else spec.type.__name__
+        if key in given and not parts.fit(given[key], annotation)[1]:
+            problems.append(f"{where}.{key} is {given[key]!r}, but must be of type {annotation}.")
+        elif key not in given and spec.default is dataclasses.MISSING:
+            problems.append(f"{where} needs {where}.{key} ({annotation}).")
+    return cls(**given) if len(problems) == start else None
+
+
+def _out_of_range(spec: RunSpec) -> list[str]:
+    flat = spec.flat()
+    return [
+        f"{key} is {flat[key]}, but must lie between {low:g} and {high:g}."
+        for key, (low, high) in LIMITS.items()
+        if isinstance(flat.get(key), (int, float)) and not low <= flat[key] <= high
+    ]
+
+
+def impossible(spec: RunSpec) -> list[str]:
+    """Sentences on settings that are each valid but do not go together."""
+    found = []
+    scenario = spec.stream.settings.get("scenario", "domain")
+    heads = spec.model.settings.get("heads", "single")
+    if scenario == "task" and heads != "multi":
+        found.append(
+            f"stream.scenario is 'task' but model.heads is '{heads}': a task-incremental learner is told the task and "
+            "needs one head per task. Set model.heads=multi, or stream.scenario=class."
+        )
+    if scenario != "task" and heads == "multi":
+        found.append(
+            f"model.heads is 'multi' but the stream is {scenario}-incremental, where the task is not told at test. "
+            "Set model.heads=single, or stream.scenario=task."
+        )
+    if (spec.budget.iterations is None) == (spec.budget.epochs is None):
+        found.append(
+            f"budget has iterations={spec.budget.iterations} and epochs={spec.budget.epochs}: give exactly one of the two."
+        )
+    tasks, memory = spec.stream.settings.get("tasks"), spec.learner.settings.get("memory")
+    if isinstance(tasks, int) and isinstance(memory, int) and memory < tasks:
+        found.append(f"learner.memory is {memory}, fewer than one sample for each of the {tasks} tasks. Raise it.")
+    return found

@@ -1,0 +1,120 @@
+"""The images of a stream as tensors that stay on the device: one table for training, one batch for evaluation.
+
+Rows of untransformed tasks are the data set's own rows, so a stream of thousands of tasks on the same images costs
+one table. Each transform of a task adds its transformed images once. Memories hold row numbers of this table.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.rng import generator
+from common.streams.stream import Stream, Task
+
+
+class Batch(NamedTuple):
+    """Samples to learn from: float images [B, C, H, W], labels [B], and for several heads the columns [B, classes]
+    that count for each sample (None: all). `replay` holds remembered samples beside the new ones."""
+
+    x: Tensor
+    y: Tensor
+    columns: Tensor | None = None
+    replay: "Batch | None" = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The fixed held-out samples of all tasks, sorted by task: x, y, columns as in Batch; offsets [tasks + 1]."""
+
+    x: Tensor
+    y: Tensor
+    columns: Tensor | None
+    offsets: np.ndarray
+
+
+class Resident:
+    """A stream's images on a device.
+
+    inputs: uint8 [R, C, H, W]; labels: int64 [R], classes of the stream. `rows(task)` are a task's rows in them.
+    """
+
+    def __init__(self, stream: Stream, device: torch.device | str = "cpu") -> None:
+        self.stream, self.device = stream, torch.device(device)
+        images = stream.images
+        self.scale = _channels([1 / (255 * s) for s in images.std], self.device)
+        self.shift = _channels([-m / s for m, s in zip(images.mean, images.std, strict=True)], self.device)
+        tables, labels, self._lookup = _tables(stream)
+        self.inputs = torch.from_numpy(tables).to(self.device)
+        self.labels = torch.from_numpy(labels).to(self.device)
+        self._host_labels = labels
+        self.columns = _columns(stream, self.device)
+        channels, height, width = self.inputs.shape[1:]
+        self.shape = (channels, height, width)
+
+    def rows(self, task: Task) -> np.ndarray:
+        """int64 row numbers of a task's training images in the table, in the order of `task.train`."""
+        return self._lookup[repr(task.transform)][task.train]
+
+    def labels_of(self, rows: np.ndarray) -> np.ndarray:
+        """int64 labels of those rows, on the host."""
+        return self._host_labels[rows]
+
+    def batch(self, rows: Tensor | np.ndarray) -> Batch:
+        """Normalised samples of those rows."""
+        index = torch.as_tensor(rows, device=self.device)
+        y = self.labels[index]
+        return Batch(
+            self._normalise(self.inputs[index]), y, None if self.columns is None else self.columns[y]
+        )
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        return images.to(torch.float32).mul_(self.scale).add_(self.shift)
+
+    def evaluation(self, samples: int | None, seed: int) -> Evaluation:
+        """The evaluation samples: per task at most `samples`, drawn once by the run's seed, in a random order, so
+        that the first n of a task are themselves a random subset."""
+        images, labels, offsets = [], [], [0]
+        for task in self.stream.tasks:
+            source = self.stream.images.test if task.source == "test" else self.stream.images.train
+            chosen = generator(seed, "evaluation subset", task.index).permutation(task.test)[:samples]
+            raw = np.asarray(source.images[chosen])
+            images.append(task.transform(raw) if task.transform else raw)
+            labels.append(self.stream.relabel[source.labels[chosen]])
+            offsets.append(offsets[-1] + len(chosen))
+        y = torch.from_numpy(np.concatenate(labels)).to(self.device)
+        x = self._normalise(torch.from_numpy(np.concatenate(images)).to(self.device))
+        return Evaluation(x, y, None if self.columns is None else self.columns[y], np.array(offsets))
+
+
+def _channels(values: list[float], device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
+
+
+def _tables(stream: Stream) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """(images, labels, per transform: data set row -> table row, -1 where a row is in no task of that transform)."""
+    source = stream.images.train
+    images, labels, lookup, filled = [], [], {}, 0
+    transforms = {repr(task.transform): task.transform for task in stream.tasks}
+    for name, transform in transforms.items():
+        used = np.unique(np.concatenate([t.train for t in stream.tasks if repr(t.transform) == name]))
+        table = np.full(len(source.labels), -1, dtype=np.int64)
+        table[used] = filled + np.arange(len(used))
+        raw = np.asarray(source.images[used])
+        images.append(transform(raw) if transform else raw)
+        labels.append(stream.relabel[source.labels[used]])
+        lookup[name], filled = table, filled + len(used)
+    return np.concatenate(images), np.concatenate(labels), lookup
+
+
+def _columns(stream: Stream, device: torch.device) -> Tensor | None:
+    """bool [classes, classes]: row c marks the classes of c's task, for task-incremental streams; else None."""
+    if stream.scenario != "task":
+        return None
+    table = torch.zeros(stream.classes, stream.classes, dtype=torch.bool)
+    for task in stream.tasks:
+        index = torch.tensor(task.classes)
+        table[index.unsqueeze(1), index] = True
+    return table.to(device)
