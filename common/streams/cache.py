@@ -1,13 +1,10 @@
-"""The cache of data sets: digests of their files, and decoded arrays that every run memory-maps. Safe to delete."""
+"""The cache of decoded data sets: arrays that every run memory-maps. Safe to delete, safe to fill at once."""
 
 import contextlib
-import gzip
-import hashlib
 import json
 import os
 import shutil
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -16,52 +13,14 @@ from typing import Any
 import numpy as np
 
 from common.errors import Problem
-from common.files import sha256_bytes, write_json
+from common.files import write_json
 from common.places import cache_dir
-from common.streams.catalogue import Found, Source, layout_of, source
-from common.streams.formats import Part, Raw, broken
+from common.streams.catalogue import Found, layout_of, source
+from common.streams.digests import digest_of
+from common.streams.formats import Part, Raw
+from common.streams.sources import Source
 
 DECODER = 1  # raised when the same files would be decoded to other arrays
-
-
-def remembered(what: str, found: Found, compute: Callable[[], Any]) -> Any:
-    """compute(), remembered for as long as no file changes its path, size or time of change.
-
-    Errors: Problem when a file is missing or unreadable.
-    """
-    try:
-        stats = [(str(path), (info := path.stat()).st_size, info.st_mtime_ns) for path in found.files]
-    except OSError as error:
-        raise Problem(
-            f"{error.filename}: {error.strerror}, though {found.path} names it. Put it there again."
-        ) from error
-    key = sha256_bytes(json.dumps([what, stats]).encode())
-    place = cache_dir() / "digests" / f"{key}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return json.loads(place.read_text())[what]
-    value = compute()
-    with contextlib.suppress(Problem):  # a cache that cannot be written only costs time here
-        write_json(place, {what: value})
-    return value
-
-
-def digest_of(found: Found) -> str:
-    """SHA-256 over the sorted (file name, SHA-256 of its unpacked bytes), remembered."""
-    return str(remembered("digest", found, lambda: hash_files(found)))
-
-
-def hash_files(found: Found) -> str:
-    """The same digest, computed from the bytes. A .gz file counts as what it unpacks to: both have one identity."""
-    rows = []
-    for path in found.files:
-        packed = path.suffix == ".gz"
-        name = path.relative_to(found.path).as_posix() if found.path else path.name
-        try:
-            with gzip.open(path, "rb") if packed else path.open("rb") as file:
-                rows.append([name.removesuffix(".gz"), hashlib.file_digest(file, "sha256").hexdigest()])
-        except (OSError, EOFError, zlib.error) as error:
-            raise broken(path, f"unreadable ({error})") from error
-    return sha256_bytes(json.dumps(sorted(rows)).encode())
 
 
 def stored_arrays(
@@ -98,19 +57,21 @@ def _open(home: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 @contextlib.contextmanager
 def _turn(home: Path) -> Iterator[None]:
-    """One process at a time where the file system can lock; without locks each decodes, and the first one's stays."""
+    """One process at a time, where the file system locks; elsewhere each decodes, the first one's stays."""
     with home.with_name(f".{home.name}.lock").open("w") as file:
         with contextlib.suppress(ImportError, OSError):
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX)
+            for left in home.parent.glob(f".{home.name}-*"):  # by a process that was killed: we hold the lock
+                shutil.rmtree(left, ignore_errors=True)
         yield
 
 
 def _decode(found: Found, home: Path) -> None:
     """Nothing; `home` holds all arrays of the data set, or is left as it was."""
     entry = source(found.name)
-    work = Path(tempfile.mkdtemp(dir=home.parent, prefix=f".{home.name[:12]}-"))
+    work = Path(tempfile.mkdtemp(dir=home.parent, prefix=f".{home.name}-"))
     try:
         raw = layout_of(found).read(found.path or Path(), entry.shape)
         arrays: dict[str, np.ndarray] = {}
@@ -126,16 +87,24 @@ def _decode(found: Found, home: Path) -> None:
             if not name.endswith("_images"):
                 np.save(work / f"{name}.npy", array, allow_pickle=False)
         write_json(work / "facts.json", facts)
-        if home.exists():  # damaged, or it would have been opened
-            shutil.rmtree(home)
-        with contextlib.suppress(FileExistsError):
-            os.rename(work, home)
+        work.chmod(0o755)  # others may share the cache
+        _publish(work, home)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
+def _publish(work: Path, home: Path) -> None:
+    """Nothing; `work` becomes `home`, unless another process without locks has put a whole one there."""
+    try:
+        _open(home)
+    except (OSError, ValueError, KeyError):  # not there, or damaged
+        shutil.rmtree(home, ignore_errors=True)
+        with contextlib.suppress(OSError):  # the reader that comes next reports a failure
+            os.rename(work, home)
+
+
 def _write_images(part: Part, path: Path, shape: tuple[int, ...] | None, what: str) -> np.ndarray:
-    """The pictures of a split written to `path`, one by one. Errors: Problem for other sizes or another number."""
+    """The pictures of a split, written to `path` one by one. Errors: Problem when sizes or counts differ."""
     from tqdm import tqdm
 
     if not len(part.labels):
@@ -166,7 +135,7 @@ def _facts(found: Found, entry: Source, raw: Raw, arrays: dict[str, np.ndarray])
     low = min(int(arrays["train_labels"].min()), int(arrays["test_labels"].min()))
     if low < 0 or top >= len(classes):
         raise Problem(
-            f"{found.path}: labels run from {low} to {top}, there are {len(classes)} classes (0 to {len(classes) - 1}). "
+            f"{found.path}: labels run from {low} to {top}, but there are {len(classes)} classes. "
             "The files are damaged, or the test set has no labels. Get them again."
         )
     mean, std = (entry.mean, entry.std) if entry.mean else _statistics(arrays["train_images"])
@@ -174,7 +143,7 @@ def _facts(found: Found, entry: Source, raw: Raw, arrays: dict[str, np.ndarray])
 
 
 def _statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel over all images and pixels, in [0, 1] units; a std of 0 counts as 1."""
+    """(mean, std) of each channel over all images and pixels, in [0, 1] units; a std of 0 counts as 1."""
     sums = np.zeros((2, images.shape[1]))
     for start in range(0, len(images), 1024):
         block = images[start : start + 1024].astype(np.float64) / 255

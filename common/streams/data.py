@@ -1,4 +1,4 @@
-"""Data sets as memory-mapped arrays: find, digest, load, list, check. Decoded once into the cache; torch is not needed."""
+"""Data sets as memory-mapped arrays: find, digest, load, list and check them, without torch."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from common.errors import Problem
-from common.streams.cache import digest_of, hash_files, remembered, stored_arrays
+from common.streams.cache import stored_arrays
 from common.streams.catalogue import Found, how_to_get, locate, names, source
+from common.streams.digests import digest_of, hash_files, remembered
 from common.streams.fetch import get, published_checksums
-from common.streams.pictures import first_picture_is_jpeg
+from common.streams.parquet import first_picture_is_jpeg
 
 __all__ = ["Found", "Images", "Split", "check", "digest", "find", "get", "listing", "load", "names"]
 
@@ -49,7 +50,7 @@ def find(name: str) -> Found:
 
 
 def digest(name: str) -> str:
-    """SHA-256 over (file name, SHA-256 of its unpacked bytes) of all files; remembered by path, size and time."""
+    """SHA-256 over (name, SHA-256 of the unpacked bytes) of all files; remembered by path, size and time."""
     return digest_of(locate(name))
 
 
@@ -79,7 +80,7 @@ def load(name: str) -> Images:
 
 
 def listing() -> list[dict[str, Any]]:
-    """One row a data set: name, title, present, layout, path, lossy, how_to_get, problem (why it is not usable)."""
+    """One row a data set: name, title, present, layout, path, lossy, how_to_get, problem (None when usable)."""
     rows = []
     for name in names():
         row: dict[str, Any] = dict.fromkeys(("layout", "path", "problem"))
@@ -100,8 +101,10 @@ def check(name: str) -> list[str]:
     findings = [f"{found.title}: {found.layout}, {len(found.files)} files in {found.path}"]
     findings.append(published_checksums(found))
     if hash_files(found) != digest_of(found):
-        raise Problem(f"Files in {found.path} changed while size and time stayed the same: the disk damaged them. "
-                      f"To get them again: {how_to_get(name)}.")  # fmt: skip
+        raise Problem(
+            f"Files in {found.path} changed while their size and time stayed the same: the disk damaged them.",
+            f"To get them again: {how_to_get(name)}.",
+        )
     images, faults = load(name), []
     for index, (word, split) in enumerate((("train", images.train), ("test", images.test))):
         per_class = np.bincount(split.labels, minlength=len(images.classes))

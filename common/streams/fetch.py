@@ -1,4 +1,4 @@
-"""Getting a data set: downloads through torchvision (with its checksums), or says what a person does by hand."""
+"""Getting a data set: a download through torchvision, with its checksums, or what a person does by hand."""
 
 import contextlib
 import hashlib
@@ -6,7 +6,7 @@ import io
 
 from common.errors import Problem
 from common.places import data_dir
-from common.streams.catalogue import SOURCES, Found, how_to_get, locate, source
+from common.streams.catalogue import Found, how_to_get, locate, source
 
 
 def get(name: str, progress: bool = True) -> None:
@@ -24,7 +24,7 @@ def get(name: str, progress: bool = True) -> None:
         import torchvision.datasets
 
         data_dir().mkdir(parents=True, exist_ok=True)
-        kind = getattr(torchvision.datasets, SOURCES[name].torchvision)
+        kind = getattr(torchvision.datasets, source(name).torchvision)
         with contextlib.nullcontext() if progress else contextlib.redirect_stderr(io.StringIO()):
             kind(root=str(data_dir()), train=True, download=True)
     except (OSError, RuntimeError, ImportError) as error:
@@ -36,7 +36,7 @@ def get(name: str, progress: bool = True) -> None:
 
 
 def published_checksums(found: Found) -> str:
-    """A sentence on how many files have the published MD5. Errors: Problem naming every file that has another one."""
+    """How many files have their published MD5, in words. Errors: Problem naming every file with another one."""
     known = dict(source(found.name).md5) if found.layout == "torchvision" else {}
     wrong, right = [], 0
     for path in found.files:
@@ -51,4 +51,8 @@ def published_checksums(found: Found) -> str:
             )
     if wrong:
         raise Problem(*wrong, "Delete these files and get them again: " + how_to_get(found.name) + ".")
-    return f"{right} of {len(found.files)} files have a published checksum, and it is right"
+    return (
+        f"{right} of {len(found.files)} files have a published checksum, all right"
+        if known
+        else "no checksum published"
+    )

@@ -1,4 +1,4 @@
-"""Readers of picture folders: one folder a class, Tiny-ImageNet's and Mini-ImageNet's own trees, DomainNet's lists."""
+"""Readers of picture folders: one folder a class, the trees of Tiny- and Mini-ImageNet, DomainNet's lists."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -43,7 +43,7 @@ def _part(groups: dict[str, list[Path]], classes: list[str], channels: int, crop
     return Part(decoded(paths, channels, crop), labels.astype(np.int64))
 
 
-# --- train/<class>/*, test/<class>/* -------------------------------------------------------------------------
+# --- train/<class>/*, test/<class>/* ---------------------------------------------------------------
 
 
 def _two(folder: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
@@ -80,7 +80,7 @@ def read_folder(folder: Path, shape: Shape | None = None) -> Raw:
 
 FOLDER = Layout("folder", locate_folder, read_folder)
 
-# --- tiny-imagenet-200/ as its authors packed it -------------------------------------------------------------
+# --- tiny-imagenet-200/ as its authors packed it ---------------------------------------------------
 
 
 def _annotations(folder: Path) -> list[tuple[Path, str]]:
@@ -126,7 +126,7 @@ def read_tiny(folder: Path, shape: Shape | None = None) -> Raw:
 
 TINY = Layout("folder", locate_tiny, read_tiny)
 
-# --- mini-imagenet/<class>/*.jpg -----------------------------------------------------------------------------
+# --- mini-imagenet/<class>/*.jpg -------------------------------------------------------------------
 
 
 def read_mini(folder: Path, shape: Shape | None = None) -> Raw:
@@ -146,7 +146,7 @@ MINI = Layout(
     "folder", lambda folder: tuple(p for files in class_folders(folder).values() for p in files), read_mini
 )
 
-# --- domainnet/{clipart,painting,real,sketch}/<class>/*, domainnet/splits_mini/*.txt -------------------------
+# --- domainnet/{clipart,painting,real,sketch}/<class>/*, domainnet/splits_mini/*.txt ---------------
 
 
 def _list_file(folder: Path, domain: str, split: str) -> Path:

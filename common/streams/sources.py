@@ -1,0 +1,179 @@
+"""The named data sets and their published facts. A new data set is one entry of SOURCES."""
+
+from dataclasses import dataclass
+
+from common.streams.cifar import CIFAR10, CIFAR100
+from common.streams.folders import DOMAINNET, MINI, TINY
+from common.streams.formats import DIGITS, IDX, Layout, Shape
+from common.streams.parquet import PARQUET
+
+
+@dataclass(frozen=True)
+class Place:
+    """A layout a data set may have, in this folder of the data folder ('-' and '_' count as the same)."""
+
+    layout: Layout
+    folder: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set: what it is called, where it may lie, its published facts, and how a person gets it."""
+
+    title: str
+    places: tuple[Place, ...]  # the first that is there is used
+    shape: Shape | None = None  # None: found from the pictures
+    classes: tuple[str, ...] = ()  # where the files do not name them
+    counts: tuple[int, int] | None = None  # published train and test images
+    mean: tuple[float, ...] = ()  # per channel, in [0, 1] units; empty: computed from the training images
+    std: tuple[float, ...] = ()
+    torchvision: str = ""  # the class of torchvision.datasets that downloads it
+    by_hand: str = ""  # where a person gets it
+    exact: bool = False  # published without loss, so that JPEG copies of it are named as such
+    md5: tuple[tuple[str, str], ...] = ()  # published checksums of files
+
+
+# Normalisation: MNIST's own statistics, and CIFAR-10's for all RGB data (stability gap, released code).
+RGB_MEAN, RGB_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+DIGIT_NAMES = tuple("0123456789")
+FASHION_NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+SOURCES: dict[str, Source] = {
+    "digits": Source(
+        title="scikit-learn digits (8x8)",
+        places=(Place(DIGITS, ""),),
+        shape=(1, 8, 8),
+        classes=DIGIT_NAMES,
+        counts=(1200, 597),
+        # values are 0..16: standardised over all 1797 images after the division by 255 that all images get
+        mean=(4.884164579855314 / 255,),
+        std=(6.016787548672236 / 255,),
+        by_hand="it comes with scikit-learn: `pip install scikit-learn`",
+        exact=True,
+    ),
+    "mnist": Source(
+        title="MNIST",
+        places=(
+            Place(IDX, "MNIST/raw"),
+            Place(IDX, "mnist"),
+            Place(PARQUET, "mnist"),
+        ),
+        shape=(1, 28, 28),
+        classes=DIGIT_NAMES,
+        counts=(60000, 10000),
+        mean=(0.1307,),
+        std=(0.3081,),
+        torchvision="MNIST",
+        exact=True,
+        md5=(
+            ("train-images-idx3-ubyte.gz", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+            ("train-labels-idx1-ubyte.gz", "d53e105ee54ea40749a09fcbcd1e9432"),
+            ("t10k-images-idx3-ubyte.gz", "9fb629c4189551a2d022fa330f9573f3"),
+            ("t10k-labels-idx1-ubyte.gz", "ec29112dd5afa0611ce80d1b7f02629c"),
+        ),
+    ),
+    "fashion_mnist": Source(
+        title="Fashion-MNIST",
+        places=(
+            Place(IDX, "FashionMNIST/raw"),
+            Place(IDX, "fashion_mnist"),
+            Place(PARQUET, "fashion_mnist"),
+        ),
+        shape=(1, 28, 28),
+        classes=FASHION_NAMES,
+        counts=(60000, 10000),
+        mean=(0.2860,),
+        std=(0.3530,),
+        torchvision="FashionMNIST",
+        exact=True,
+        md5=(
+            ("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
+            ("train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe"),
+            ("t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79"),
+            ("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310"),
+        ),
+    ),
+    "cifar10": Source(
+        title="CIFAR-10",
+        places=(
+            Place(CIFAR10, "cifar-10-batches-py"),
+            Place(CIFAR10, "cifar10/cifar-10-batches-py"),
+            Place(PARQUET, "cifar10"),
+        ),
+        shape=(3, 32, 32),
+        classes=CIFAR10_NAMES,
+        counts=(50000, 10000),
+        mean=RGB_MEAN,
+        std=RGB_STD,
+        torchvision="CIFAR10",
+        exact=True,
+        md5=(
+            ("data_batch_1", "c99cafc152244af753f735de768cd75f"),
+            ("data_batch_2", "d4bba439e000b95fd0a9bffe97cbabec"),
+            ("data_batch_3", "54ebc095f3ab1f0389bbae665268c751"),
+            ("data_batch_4", "634d18415352ddfa80567beed471001a"),
+            ("data_batch_5", "482c414d41f54cd18b22e5b47cb7c3cb"),
+            ("test_batch", "40351d587109b95175f43aff81a1287e"),
+            ("batches.meta", "5ff9c542aee3614f3951f8cda6e48888"),
+        ),
+    ),
+    "cifar100": Source(
+        title="CIFAR-100",
+        places=(
+            Place(CIFAR100, "cifar-100-python"),
+            Place(CIFAR100, "cifar100/cifar-100-python"),
+            Place(PARQUET, "cifar100"),
+        ),
+        shape=(3, 32, 32),
+        counts=(50000, 10000),
+        mean=RGB_MEAN,
+        std=RGB_STD,
+        torchvision="CIFAR100",
+        exact=True,
+        md5=(
+            ("train", "16019d7e3df5f24257cddd939b257f8d"),
+            ("test", "f0ef6b0ae62326f3e7ffdfab6717acfc"),
+            ("meta", "7973b15100ade9c7d40fb424638fde48"),
+        ),
+    ),
+    "tiny_imagenet": Source(
+        title="Tiny-ImageNet",
+        places=(Place(PARQUET, "tiny_imagenet"), Place(TINY, "tiny-imagenet-200")),
+        shape=(3, 64, 64),
+        counts=(100000, 10000),
+        mean=RGB_MEAN,
+        std=RGB_STD,
+        by_hand="from http://cs231n.stanford.edu/tiny-imagenet-200.zip, unpacked",
+    ),
+    "mini_imagenet": Source(
+        title="Mini-ImageNet",
+        places=(Place(MINI, "mini_imagenet"),),
+        shape=(3, 84, 84),
+        counts=(50000, 10000),
+        mean=RGB_MEAN,
+        std=RGB_STD,
+        by_hand="its 100 classes of 600 pictures from ImageNet (https://image-net.org), one folder a class",
+    ),
+    "mini_domainnet": Source(
+        title="Mini-DomainNet",
+        places=(Place(DOMAINNET, "domainnet"), Place(DOMAINNET, "mini_domainnet")),
+        shape=(3, 96, 96),
+        counts=(90358, 39063),
+        mean=RGB_MEAN,
+        std=RGB_STD,
+        by_hand="clipart, painting, real and sketch from http://ai.bu.edu/M3SDA/ (cleaned version), with the "
+        "folder splits_mini of list files from https://github.com/KaiyangZhou/Dassl.pytorch (DATASETS.md)",
+    ),
+}
