@@ -20,17 +20,13 @@ from common.streams.digests import digest_of
 from common.streams.formats import Part, Raw
 from common.streams.sources import Source
 
-DECODER = 1  # raised when the same files would be decoded to other arrays
 
-
-def stored_arrays(
-    found: Found, prepare: Callable[[], object]
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def stored_arrays(found: Found, prepare: Callable[[], object]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """(facts, memory-mapped arrays by name) of a data set, decoded first where the cache has none.
 
     `prepare` runs before decoding only. Errors: Problem for damaged files, or a cache that cannot be written.
     """
-    home = cache_dir() / "data" / f"{digest_of(found)}-{found.name}-{DECODER}"
+    home = cache_dir() / "data" / f"{digest_of(found)}-{found.name}"
     with contextlib.suppress(OSError, ValueError, KeyError):  # not decoded yet, or the cache is damaged
         return _open(home)
     try:
@@ -50,9 +46,7 @@ def stored_arrays(
 
 def _open(home: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     facts = json.loads((home / "facts.json").read_text())
-    return facts, {
-        name: np.load(home / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in facts["arrays"]
-    }
+    return facts, {name: np.load(home / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in facts["arrays"]}
 
 
 @contextlib.contextmanager
@@ -63,7 +57,7 @@ def _turn(home: Path) -> Iterator[None]:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX)
-            for left in home.parent.glob(f".{home.name}-*"):  # by a process that was killed: we hold the lock
+            for left in home.parent.glob(f".{home.name}.part-*"):  # by a process that was killed: we hold the lock
                 shutil.rmtree(left, ignore_errors=True)
         yield
 
@@ -71,7 +65,7 @@ def _turn(home: Path) -> Iterator[None]:
 def _decode(found: Found, home: Path) -> None:
     """Nothing; `home` holds all arrays of the data set, or is left as it was."""
     entry = source(found.name)
-    work = Path(tempfile.mkdtemp(dir=home.parent, prefix=f".{home.name}-"))
+    work = Path(tempfile.mkdtemp(dir=home.parent, prefix=f".{home.name}.part-"))
     try:
         raw = layout_of(found).read(found.path or Path(), entry.shape)
         arrays: dict[str, np.ndarray] = {}
@@ -116,9 +110,7 @@ def _write_images(part: Part, path: Path, shape: tuple[int, ...] | None, what: s
     for picture in tqdm(chain([first], pictures), what, len(out), delay=2, disable=None, leave=False):
         if picture.shape != out.shape[1:]:
             sizes = [" x ".join(map(str, s)) for s in (picture.shape, out.shape[1:])]
-            raise Problem(
-                f"{what}: image {done} is {sizes[0]} and should be {sizes[1]}. Bring all images to one size."
-            )
+            raise Problem(f"{what}: image {done} is {sizes[0]} and should be {sizes[1]}. Bring all images to one size.")
         if done < len(out):
             out[done] = picture
         done += 1

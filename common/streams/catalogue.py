@@ -13,6 +13,7 @@ from common.streams.parquet import PARQUET
 from common.streams.sources import SOURCES, Place, Source
 
 NAME = r"[A-Za-z0-9][\w.-]*"  # of a folder, and never a way out of the data folder
+SIGNS = ("train", "train-*.parquet", "*/train-*.parquet")  # what a folder with a data set holds
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,13 @@ class Found:
 
 
 def source(name: str) -> Source:
-    """The registered data set of this name, else one of the user's own. Errors: Problem for no possible name."""
+    """The registered data set of this name, else one of the user's own. Errors: Problem if impossible."""
     if name in SOURCES:
         return SOURCES[name]
     if not re.fullmatch(NAME, name) or _same(name) in _claimed():
         raise Problem(
-            f"'{name}' is no name of a data set.{nearest(_same(name), SOURCES)} Allowed: {', '.join(SOURCES)}, "
-            f"or the name of a folder of your own in {data_dir()}."
+            f"'{name}' is no name of a data set.{nearest(_same(name), SOURCES)} Allowed: "
+            f"{', '.join(SOURCES)}, or the name of a folder of your own in {data_dir()}."
         )
     return Source(name, (Place(PARQUET, name), Place(FOLDER, name)))
 
@@ -89,9 +90,7 @@ def _own() -> Iterator[str]:
     home, claimed = data_dir(), _claimed()
     for folder in sorted(home.iterdir()) if home.is_dir() else []:
         usable = re.fullmatch(NAME, folder.name) and _same(folder.name) not in claimed and folder.is_dir()
-        if usable and any(
-            any(folder.glob(sign)) for sign in ("train", "train-*.parquet", "*/train-*.parquet")
-        ):
+        if usable and any(any(folder.glob(sign)) for sign in SIGNS):
             yield folder.name
 
 
@@ -101,8 +100,7 @@ def _variants(place: Place) -> list[Path]:
         return [sklearn_folder()]
     written = place.folder
     return [
-        data_dir() / name
-        for name in dict.fromkeys((written, written.replace("-", "_"), written.replace("_", "-")))
+        data_dir() / name for name in dict.fromkeys((written, written.replace("-", "_"), written.replace("_", "-")))
     ]
 
 
@@ -112,6 +110,4 @@ def _same(name: str) -> str:
 
 def _claimed() -> set[str]:
     """Names of folders that belong to registered data sets."""
-    return {_same(place.folder.split("/")[0]) for entry in SOURCES.values() for place in entry.places} | set(
-        SOURCES
-    )
+    return {_same(place.folder.split("/")[0]) for entry in SOURCES.values() for place in entry.places} | set(SOURCES)

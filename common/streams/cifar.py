@@ -17,7 +17,7 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 
 class ArraysOnly(pickle.Unpickler):
-    """Unpickles numpy arrays, dictionaries, lists, strings and bytes, and refuses every other name: no code runs."""
+    """Unpickles arrays, dictionaries, lists, text and bytes, and refuses every other name: no code runs."""
 
     def find_class(self, module: str, name: str) -> Any:
         """What builds an array, by its name in the pickle. Errors: UnpicklingError for any other name."""
@@ -34,7 +34,7 @@ class ArraysOnly(pickle.Unpickler):
 
 
 def unpickle_arrays(path: Path) -> dict[str, Any]:
-    """The dictionary of one CIFAR python batch, keys as text. Errors: Problem when damaged or holding code."""
+    """The dictionary of one CIFAR python batch, keys as text. Errors: Problem if damaged or holding code."""
     refuse_page(path)
     try:
         with path.open("rb") as file:
@@ -47,7 +47,7 @@ def unpickle_arrays(path: Path) -> dict[str, Any]:
 
 
 def read_cifar(folder: Path, shape: Shape | None = None) -> Raw:
-    """CIFAR-10 or CIFAR-100 from torchvision's folder of python batches: uint8 [N, 3, 32, 32], fine labels."""
+    """CIFAR-10 or CIFAR-100 from the folder of python batches: uint8 [N, 3, 32, 32], fine labels."""
     hundred = (folder / "meta").is_file()
     groups = (["train"], ["test"]) if hundred else ([f"data_batch_{i}" for i in range(1, 6)], ["test_batch"])
     parts = []

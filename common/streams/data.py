@@ -80,7 +80,7 @@ def load(name: str) -> Images:
 
 
 def listing() -> list[dict[str, Any]]:
-    """One row a data set: name, title, present, layout, path, lossy, how_to_get, problem (None when usable)."""
+    """One row a data set: name, title, present, layout, path, lossy, how_to_get, problem (None: usable)."""
     rows = []
     for name in names():
         row: dict[str, Any] = dict.fromkeys(("layout", "path", "problem"))
@@ -102,24 +102,18 @@ def check(name: str) -> list[str]:
     findings.append(published_checksums(found))
     if hash_files(found) != digest_of(found):
         raise Problem(
-            f"Files in {found.path} changed while their size and time stayed the same: the disk damaged them.",
+            f"Files in {found.path} changed though their size and time did not: the disk damaged them.",
             f"To get them again: {how_to_get(name)}.",
         )
     images, faults = load(name), []
     for index, (word, split) in enumerate((("train", images.train), ("test", images.test))):
         per_class = np.bincount(split.labels, minlength=len(images.classes))
         shape = "x".join(map(str, split.images.shape[1:]))
-        findings.append(
-            f"{word}: {len(split.labels)} images {shape}, {per_class.min()} to {per_class.max()} a class"
-        )
+        findings.append(f"{word}: {len(split.labels)} images {shape}, {per_class.min()} to {per_class.max()} a class")
         if entry.counts and len(split.labels) != entry.counts[index]:
-            faults.append(
-                f"{found.title}: {len(split.labels)} {word} images, published are {entry.counts[index]}."
-            )
+            faults.append(f"{found.title}: {len(split.labels)} {word} images, published are {entry.counts[index]}.")
         if not per_class.all():
-            faults.append(
-                f"{found.title}: no {word} image of class {images.classes[int(per_class.argmin())]}."
-            )
+            faults.append(f"{found.title}: no {word} image of class {images.classes[int(per_class.argmin())]}.")
     if faults:
         raise Problem(*faults, f"To get it again: {how_to_get(name)}.")
     return [*findings, f"{len(images.classes)} classes, digest {images.digest}"]

@@ -12,7 +12,9 @@ from common.errors import Problem
 from common.files import sha256_bytes, write_json
 from common.places import cache_dir
 from common.streams.catalogue import Found
-from common.streams.formats import broken
+from common.streams.formats import broken, refuse_page
+
+DECODER = 1  # raised when the same files are decoded to other arrays than before: that is other data
 
 
 def remembered(what: str, found: Found, compute: Callable[[], Any]) -> Any:
@@ -38,7 +40,7 @@ def remembered(what: str, found: Found, compute: Callable[[], Any]) -> Any:
 
 def digest_of(found: Found) -> str:
     """SHA-256 over the sorted (file name, SHA-256 of its unpacked bytes), remembered."""
-    return str(remembered("digest", found, lambda: hash_files(found)))
+    return str(remembered(f"digest-{DECODER}", found, lambda: hash_files(found)))
 
 
 def hash_files(found: Found) -> str:
@@ -47,9 +49,11 @@ def hash_files(found: Found) -> str:
     for path in found.files:
         packed = path.suffix == ".gz"
         name = path.relative_to(found.path).as_posix() if found.path else path.name
+        if packed:
+            refuse_page(path)
         try:
             with gzip.open(path, "rb") if packed else path.open("rb") as file:
                 rows.append([name.removesuffix(".gz"), hashlib.file_digest(file, "sha256").hexdigest()])
         except (OSError, EOFError, zlib.error) as error:
             raise broken(path, f"unreadable ({error})") from error
-    return sha256_bytes(json.dumps(sorted(rows)).encode())
+    return sha256_bytes(json.dumps([DECODER, sorted(rows)]).encode())

@@ -36,7 +36,7 @@ def get(name: str, progress: bool = True) -> None:
 
 
 def published_checksums(found: Found) -> str:
-    """How many files have their published MD5, in words. Errors: Problem naming every file with another one."""
+    """How many files have their published MD5, in words. Errors: Problem naming the files that differ."""
     known = dict(source(found.name).md5) if found.layout == "torchvision" else {}
     wrong, right = [], 0
     for path in found.files:
@@ -44,15 +44,8 @@ def published_checksums(found: Found) -> str:
             with path.open("rb") as file:
                 same = hashlib.file_digest(file, "md5").hexdigest() == known[path.name]
             right += same
-            wrong += (
-                []
-                if same
-                else [f"{path}: its MD5 is not the published one; the file is cut short or another."]
-            )
+            if not same:
+                wrong.append(f"{path}: its MD5 is not the published one; the file is cut short or another.")
     if wrong:
         raise Problem(*wrong, "Delete these files and get them again: " + how_to_get(found.name) + ".")
-    return (
-        f"{right} of {len(found.files)} files have a published checksum, all right"
-        if known
-        else "no checksum published"
-    )
+    return f"{right} of {len(found.files)} files have their published MD5" if known else "no MD5 published"

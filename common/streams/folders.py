@@ -11,20 +11,18 @@ from common.streams.formats import Layout, Part, Raw, Shape
 from common.streams.pictures import TEST_NAMES, channels_of, decode
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp")
-DOMAINS = ("clipart", "painting", "real", "sketch")  # the order of the tasks (paper, section 5)
+DOMAINS = ("clipart", "painting", "real", "sketch")  # the order of the tasks (stability gap, released code)
 
 
 def _pictures(folder: Path) -> list[Path]:
     """The picture files directly in a folder, sorted by name."""
     with os.scandir(folder) as entries:
-        names = sorted(
-            e.name for e in entries if e.name.lower().endswith(SUFFIXES) and not e.name.startswith(".")
-        )
+        names = sorted(e.name for e in entries if e.name.lower().endswith(SUFFIXES) and not e.name.startswith("."))
     return [folder / name for name in names]
 
 
 def class_folders(folder: Path) -> dict[str, list[Path]]:
-    """{class name: picture files}, sorted; {} when the folder is missing or has no class folder with a picture."""
+    """{class name: picture files}, sorted; {} when there is no class folder with a picture."""
     if not folder.is_dir():
         return {}
     inside = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
@@ -53,21 +51,13 @@ def _two(folder: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
 
 
 def locate_folder(folder: Path) -> tuple[Path, ...]:
-    """The picture files of train/<class>/* and test/<class>/*; () when there are none. Errors: Problem for a half."""
+    """The picture files of train/<class>/* and test/<class>/*; () when none. Errors: Problem for a half."""
     train, test = _two(folder)
     if train and not test:
-        raise Problem(
-            f"{folder} has train/<class>/ and no test/<class>/ (or val/<class>/). Add the test pictures."
-        )
+        raise Problem(f"{folder} has train/<class>/ and no test/<class>/ (or val/<class>/). Add the test pictures.")
     if unknown := sorted(set(test) - set(train)) if train else []:
-        raise Problem(
-            f"{folder}: the test set has classes without training pictures: {', '.join(unknown[:5])}."
-        )
-    return (
-        tuple(path for groups in (train, test) for files in groups.values() for path in files)
-        if train
-        else ()
-    )
+        raise Problem(f"{folder}: the test set has classes without training pictures: {', '.join(unknown[:5])}.")
+    return tuple(path for groups in (train, test) for files in groups.values() for path in files) if train else ()
 
 
 def read_folder(folder: Path, shape: Shape | None = None) -> Raw:
@@ -88,9 +78,7 @@ def _annotations(folder: Path) -> list[tuple[Path, str]]:
     path = folder / "val" / "val_annotations.txt"
     rows = [line.split("\t")[:2] for line in path.read_text().splitlines()] if path.is_file() else []
     if any(len(row) < 2 for row in rows):
-        raise Problem(
-            f"{path} is damaged: a line has no tab between picture and class. Unpack the archive again."
-        )
+        raise Problem(f"{path} is damaged: a line has no tab between picture and class. Unpack the archive again.")
     return [(folder / "val" / "images" / name, wnid) for name, wnid in rows]
 
 
@@ -116,9 +104,7 @@ def read_tiny(folder: Path, shape: Shape | None = None) -> Raw:
     labels = np.array([place.get(wnid, -1) for _, wnid in rows], np.int64)
     words = folder / "words.txt"
     names = (
-        dict(line.split("\t", 1) for line in words.read_text().splitlines() if "\t" in line)
-        if words.is_file()
-        else {}
+        dict(line.split("\t", 1) for line in words.read_text().splitlines() if "\t" in line) if words.is_file() else {}
     )
     test = Part(decoded((path for path, _ in rows), 3), labels)
     return Raw(_part(train, list(train), 3), test, tuple(names.get(wnid, wnid) for wnid in train))
@@ -130,7 +116,7 @@ TINY = Layout("folder", locate_tiny, read_tiny)
 
 
 def read_mini(folder: Path, shape: Shape | None = None) -> Raw:
-    """Mini-ImageNet: of each class's pictures, sorted by name, the first 5/6 train and the last 1/6 test (500 + 100).
+    """Mini-ImageNet: of a class's pictures sorted by name the first 5/6 train, the last 1/6 test (500 + 100).
 
     Pictures of another size than 84 x 84: shorter side to 84, centre crop.
     """
@@ -142,9 +128,7 @@ def read_mini(folder: Path, shape: Shape | None = None) -> Raw:
     return Raw(_part(train, list(groups), 3, side), _part(test, list(groups), 3, side), tuple(groups))
 
 
-MINI = Layout(
-    "folder", lambda folder: tuple(p for files in class_folders(folder).values() for p in files), read_mini
-)
+MINI = Layout("folder", lambda folder: tuple(p for files in class_folders(folder).values() for p in files), read_mini)
 
 # --- domainnet/{clipart,painting,real,sketch}/<class>/*, domainnet/splits_mini/*.txt ---------------
 
@@ -154,16 +138,14 @@ def _list_file(folder: Path, domain: str, split: str) -> Path:
 
 
 def _rows(folder: Path, split: str) -> list[tuple[Path, int, int]]:
-    """[(picture, label, domain index)] of the four list files of a split. Errors: Problem for a damaged line."""
+    """[(picture, label, domain index)] of a split's four list files. Errors: Problem for a damaged line."""
     rows = []
     for index, domain in enumerate(DOMAINS):
         path = _list_file(folder, domain, split)
         for number, line in enumerate(path.read_text().splitlines(), 1):
             name, _, label = line.rpartition(" ")
             if not label.isdecimal() or not name.startswith(f"{domain}/") or ".." in name:
-                raise Problem(
-                    f"{path}, line {number}: '{domain}/CLASS/PICTURE LABEL' was expected, not '{line[:80]}'."
-                )
+                raise Problem(f"{path}, line {number}: '{domain}/CLASS/PICTURE LABEL' was expected, not '{line[:80]}'.")
             rows.append((folder / name, int(label), index))
     return rows
 
@@ -181,22 +163,18 @@ def locate_domainnet(folder: Path) -> tuple[Path, ...]:
 
 
 def read_domainnet(folder: Path, shape: Shape | None = None) -> Raw:
-    """Mini-DomainNet, domain after domain: shorter side to 96, centre crop 96 (Preprocessing, section 3.2 of the notes)."""
+    """Mini-DomainNet, domain after domain: shorter side to 96, crop 96 (stability gap, released code)."""
     side, parts = shape[1] if shape else 96, []
     names: dict[int, str] = {}
     for split in ("train", "test"):
         rows = _rows(folder, split)
         for path, label, _ in rows:
             if names.setdefault(label, path.parent.name) != path.parent.name:
-                raise Problem(
-                    f"{folder}/splits_mini: label {label} names both {names[label]} and {path.parent.name}."
-                )
+                raise Problem(f"{folder}/splits_mini: label {label} names both {names[label]} and {path.parent.name}.")
         labels, domain = (np.array([row[i] for row in rows], np.int64) for i in (1, 2))
         parts.append(Part(decoded((path for path, _, _ in rows), 3, side), labels, domain))
     if sorted(names) != list(range(len(names))):
-        raise Problem(
-            f"{folder}/splits_mini: the labels are not 0..{len(names) - 1}. Use the published lists."
-        )
+        raise Problem(f"{folder}/splits_mini: the labels are not 0..{len(names) - 1}. Use the published lists.")
     return Raw(parts[0], parts[1], tuple(names[label] for label in range(len(names))), DOMAINS)
 
 

@@ -1,4 +1,4 @@
-"""What every reader of data sets hands over, and the readers of scikit-learn's digits and MNIST's idx files."""
+"""What every reader hands over, and the readers of scikit-learn's digits and MNIST's idx files."""
 
 import gzip
 import importlib.util
@@ -16,7 +16,7 @@ Shape = tuple[int, int, int]  # channels, height, width
 
 @dataclass(frozen=True)
 class Part:
-    """One split as a reader hands it over: pictures (uint8 [C, H, W] each, decoded when asked for) and labels."""
+    """One split as a reader hands it over: pictures (uint8 [C, H, W], decoded when asked for), labels."""
 
     pictures: Iterable[np.ndarray]
     labels: np.ndarray  # int64 [N]
@@ -44,25 +44,21 @@ class Layout:
 
 def broken(path: Path, what: str) -> Problem:
     """The Problem for a damaged file: which one, what is wrong, what to do."""
-    return Problem(
-        f"{path}: {what}. Delete this file and get it again (`replicate data get NAME`, or by hand)."
-    )
+    return Problem(f"{path}: {what}. Delete this file and get it again (`replicate data get NAME`, or by hand).")
 
 
 def refuse_page(path: Path) -> None:
-    """Nothing. Errors: Problem when the file is empty or an HTML page that a server sent instead of the data."""
+    """Nothing. Errors: Problem when the file is empty or a web page that a server sent for the data."""
     with path.open("rb") as file:
         head = file.read(64).lstrip().lower()
     if not head:
         raise broken(path, "the file is empty")
     if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise broken(
-            path, "this is a web page, not the data; the server answered the download with an error page"
-        )
+        raise broken(path, "this is a web page, not the data; the server answered the download with an error page")
 
 
 def complete(folder: Path, names: Iterable[str]) -> tuple[Path, ...]:
-    """The files of these names, NAME.gz standing in for NAME; () when none is there. Errors: Problem when some are."""
+    """Files of these names, NAME.gz stands in for NAME; () if none is. Errors: Problem when some are."""
     wanted = list(names)
     found = [next((p for p in (folder / f"{n}.gz", folder / n) if p.is_file()), None) for n in wanted]
     missing = [name for name, path in zip(wanted, found, strict=True) if path is None]
@@ -85,7 +81,7 @@ def sklearn_folder() -> Path:
 
 
 def read_digits(folder: Path, shape: Shape | None = None) -> Raw:
-    """1797 digits, values 0..16 as uint8 [N, 1, 8, 8]; two thirds train, one third test by a permutation of seed 0."""
+    """1797 digits, values 0..16 as uint8 [N, 1, 8, 8]; a permutation of seed 0 splits them 1200 to 597."""
     path = folder / "digits.csv.gz"
     try:
         with gzip.open(path, "rt") as file:
@@ -117,9 +113,7 @@ def read_idx_file(path: Path) -> np.ndarray:
     sizes = tuple(int(n) for n in np.frombuffer(raw, ">u4", count=raw[3], offset=4))
     body = np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3])
     if body.size != int(np.prod(sizes, dtype=object)):
-        raise broken(
-            path, f"the header announces {' x '.join(map(str, sizes))} bytes, the file holds {body.size}"
-        )
+        raise broken(path, f"the header announces {' x '.join(map(str, sizes))} bytes, the file holds {body.size}")
     return body.reshape(sizes)
 
 
@@ -130,9 +124,7 @@ def read_idx(folder: Path, shape: Shape | None = None) -> Raw:
     for images_path, labels_path in (paths[:2], paths[2:]):
         images, labels = read_idx_file(images_path), read_idx_file(labels_path)
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
-            raise broken(
-                images_path, f"images {images.shape} do not go with the labels {labels.shape} beside it"
-            )
+            raise broken(images_path, f"images {images.shape} do not go with the labels {labels.shape} beside it")
         parts.append(Part(images[:, None], labels.astype(np.int64)))
     return Raw(parts[0], parts[1])
 

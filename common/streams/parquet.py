@@ -16,7 +16,7 @@ IMAGE_COLUMNS, LABEL_COLUMNS = ("image", "img"), ("label", "fine_label", "labels
 
 
 def parquet_splits(folder: Path) -> dict[str, list[Path]]:
-    """{"train": shards, "test": shards} in a folder or its first sub-folder that has any; {} when there are none.
+    """{"train": shards, "test": shards} in a folder or its first sub-folder with any; {} when there are none.
 
     Without test shards the validation shards are the test set. Errors: Problem for missing or doubled shards.
     """
@@ -28,9 +28,7 @@ def parquet_splits(folder: Path) -> dict[str, list[Path]]:
         return {}
     test = next((found for name in TEST_NAMES if (found := sorted(home.glob(f"{name}-*.parquet")))), [])
     if not test:
-        raise Problem(
-            f"{home} has train-*.parquet and no test-*.parquet or validation-*.parquet. Add the test shards."
-        )
+        raise Problem(f"{home} has train-*.parquet and no test-*.parquet or validation-*.parquet. Add the test shards.")
     splits = {"train": sorted(home.glob("train-*.parquet")), "test": test}
     for shards in splits.values():
         _all_shards(shards)
@@ -43,20 +41,18 @@ def _all_shards(shards: list[Path]) -> None:
     totals = {int(match[2]) for match in found}
     folder = shards[0].parent
     if len(totals) > 1:
-        raise Problem(
-            f"{folder} mixes shards of several downloads ({shards[0].name} ...). Keep those of one."
-        )
+        raise Problem(f"{folder} mixes shards of several downloads ({shards[0].name} ...). Keep those of one.")
     missing = sorted(set(range(*totals)) - {int(match[1]) for match in found}) if totals else []
     if missing:
         split = shards[0].name.split("-")[0]
         raise Problem(
-            f"{folder}: shards {', '.join(f'{i:05d}' for i in missing)} of {max(totals)} of '{split}' are missing. "
-            "Copy them there; the data set is used whole or not at all."
+            f"{folder}: shards {', '.join(f'{i:05d}' for i in missing)} of {max(totals)} of '{split}' are "
+            "missing. Copy them there; the data set is used whole or not at all."
         )
 
 
 def _parquet(path: Path) -> tuple[Any, str, str]:
-    """(open ParquetFile, image column, label column). Errors: Problem when it is no parquet file or lacks them."""
+    """(open ParquetFile, image column, label column). Errors: Problem if no parquet or without them."""
     import pyarrow.parquet
 
     refuse_page(path)
@@ -97,9 +93,7 @@ def parquet_labels(path: Path) -> np.ndarray:
     except (OSError, ValueError) as error:
         raise broken(path, f"column '{column}' is damaged ({str(error).splitlines()[0]})") from error
     if labels.dtype.kind not in "iu":
-        raise broken(
-            path, f"column '{column}' should hold whole numbers without gaps, it holds {labels.dtype}"
-        )
+        raise broken(path, f"column '{column}' should hold whole numbers without gaps, it holds {labels.dtype}")
     return labels.astype(np.int64)
 
 
@@ -109,9 +103,7 @@ def parquet_classes(path: Path) -> tuple[str, ...]:
     try:
         beside = path.parent / "class_names.json"
         if beside.is_file():
-            return tuple(
-                str(e["name"]) if isinstance(e, dict) else str(e) for e in json.loads(beside.read_text())
-            )
+            return tuple(str(e["name"]) if isinstance(e, dict) else str(e) for e in json.loads(beside.read_text()))
         stored = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
         return tuple(map(str, stored["info"]["features"][label]["names"]))
     except (KeyError, TypeError, ValueError):

@@ -14,7 +14,7 @@ GREY, EIGHT_BIT = {"1", "L", "LA"}, {"1", "L", "LA", "La", "P", "PA", "RGB", "RG
 
 
 def decode(raw: bytes | Path, channels: int, where: str, crop: int | None = None) -> np.ndarray:
-    """One picture as uint8 [C, H, W], C = 1 (grey) or 3 (RGB); with `crop`, shorter side to `crop`, centre crop.
+    """One picture as uint8 [C, H, W], C = 1 (grey) or 3 (RGB); `crop`: shorter side to it, then centre crop.
 
     Errors: Problem naming `where` when the picture is damaged or not of 8 bits a channel.
     """
@@ -31,7 +31,7 @@ def decode(raw: bytes | Path, channels: int, where: str, crop: int | None = None
 
 
 def centre(image: Image.Image, size: int) -> Image.Image:
-    """Shorter side resized to `size` (bilinear, antialiased), then a centre crop; equals torchvision's Resize, CenterCrop."""
+    """Shorter side to `size` (bilinear, antialiased), centre crop: as torchvision's Resize, CenterCrop do."""
     w, h = image.size
     short = min(w, h)
     w, h = int(size * w / short), int(size * h / short)

@@ -36,18 +36,8 @@ class Source:
 # Normalisation: MNIST's own statistics, and CIFAR-10's for all RGB data (stability gap, released code).
 RGB_MEAN, RGB_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 DIGIT_NAMES = tuple("0123456789")
-FASHION_NAMES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+TOP, BOOT = "T-shirt/top", "Ankle boot"
+FASHION_NAMES = (TOP, "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", BOOT)
 CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 SOURCES: dict[str, Source] = {
