@@ -22,9 +22,7 @@ METRICS = ("acc", "forg", "min_acc", "wc_acc", "wf10", "wf100", "wp10", "wp100",
 BOUNDARIES = "boundaries"
 
 
-def accuracy_matrix(
-    bits: npt.NDArray[np.uint8], offsets: Ints, seen: Ints, samples: int | None = None
-) -> Floats:
+def accuracy_matrix(bits: npt.NDArray[np.uint8], offsets: Ints, seen: Ints, samples: int | None = None) -> Floats:
     """A [E, T] from packed per-sample correctness; NaN for unseen tasks and for tasks without samples.
 
     bits uint8 [E, ceil(N/8)] (np.packbits along the samples, which are sorted by task), offsets [T+1] sample

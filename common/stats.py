@@ -43,19 +43,15 @@ def bootstrap_interval(values: Sequence[float] | Floats, level: float = 0.95) ->
     means = sample[_resamples(len(sample))].mean(axis=1)
     tail = (1 - level) / 2
     low = np.quantile(means, tail, method="inverted_cdf")
-    high = -np.quantile(
-        -means, tail, method="inverted_cdf"
-    )  # the mirror image, also when a tail ends on a step
+    high = -np.quantile(-means, tail, method="inverted_cdf")  # the mirror image, also when a tail ends on a step
     return max(float(low), float(sample.min())), min(float(high), float(sample.max()))
 
 
-def paired_permutation_p(
-    differences: Sequence[float] | Floats, alternative: Alternative = "two-sided"
-) -> float:
+def paired_permutation_p(differences: Sequence[float] | Floats, alternative: Alternative = "two-sided") -> float:
     """p of the sign-flip test against "the differences scatter around zero"; NaN for no difference or a NaN.
 
-    Exact (all 2^n sign patterns) up to 16 differences; beyond, 100,000 patterns drawn with a fixed seed and the
-    observed one. `alternative`: "greater" asks whether the differences lie above zero.
+    Exact (all 2^n sign patterns) up to 16 differences; beyond, 100,000 patterns drawn with a fixed seed and
+    the observed one. `alternative`: "greater" asks whether the differences lie above zero.
     """
     sample = np.asarray(differences, dtype=np.float64)
     if len(sample) == 0 or np.isnan(sample).any():

@@ -29,9 +29,7 @@ def traces(draw, min_tasks=1):
 
 def slow_min_acc(A, step, ends):
     k = A.shape[1]
-    lowest = [
-        min(A[row, task] for row in range(len(step)) if step[row] > ends[task]) for task in range(k - 1)
-    ]
+    lowest = [min(A[row, task] for row in range(len(step)) if step[row] > ends[task]) for task in range(k - 1)]
     return sum(lowest) / (k - 1)
 
 

@@ -25,7 +25,7 @@ def test_bootstrap_interval_mirrors_and_stays_inside(values):
 
 def test_bootstrap_interval_by_hand():
     # Two values: 4 resamples, means 1, 2, 2, 3, each 1/4 > 2.5 %: from 1 to 3.
-    # At level 0.4 the tails hold 30 %: the smallest mean with 30 % or more at or below it is 2; so from above.
+    # At level 0.4 a tail holds 30 %: the smallest mean with 30 % or more at or below it is 2; as from above.
     assert stats.bootstrap_interval([1, 3]) == (1, 3)
     assert stats.bootstrap_interval([1, 3], level=0.4) == (2, 2)
     # Three values 0, 0, 3: means 0 (8/27), 1 (12/27), 2 (6/27), 3 (1/27 = 3.7 % > 2.5 %): from 0 to 3;
@@ -55,9 +55,7 @@ def test_equal_values_give_a_point():
 @given(st.lists(st.integers(-20, 20).map(float), min_size=1, max_size=9), st.sampled_from(SIDES))
 def test_sign_flip_test_is_scipys(differences, alternative):
     got = stats.paired_permutation_p(differences, alternative)
-    if (
-        alternative == "two-sided"
-    ):  # scipy doubles the smaller tail; by symmetry of the sign flips that is the same
+    if alternative == "two-sided":  # scipy doubles the smaller tail; by symmetry of the sign flips that is the same
         expected = min(1.0, 2 * min(stats.paired_permutation_p(differences, side) for side in SIDES[1:]))
         assert got == pytest.approx(expected)
     assume(len(differences) > 1)

@@ -1,0 +1,113 @@
+"""From the table of runs to one value a seed: which runs a claim is about, and its measure on them."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from common.claims import Claim, Scalar
+from common.errors import Problem, nearest
+from common.metrics import METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Measures = Mapping[str, Callable[["pd.DataFrame"], float]]
+PERCENT_UNITS = ("pp", "%")  # fractions are shown times 100 in these
+_DIFFERENCE = re.compile(r"(\S+) - (\S+)")
+
+
+@dataclass
+class Measured:
+    """seed -> value in the claim's unit (NaN: what is measured never happened), the runs behind, notes."""
+
+    values: dict[Any, float] = field(default_factory=dict)
+    run_ids: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def measured(claim: Claim, table: "pd.DataFrame", tier: str, measures: Measures) -> Measured:
+    """The claim's measure in every seed that has runs at the tier.
+
+    Errors: Problem, saying why, when nothing can be measured: no runs, a column or function that does not
+    exist, several runs where a column measure needs one, or runs missing in every seed.
+    """
+    rows = selected(claim, table, tier)
+    measure = measures.get(claim.measure) or _column_measure(claim, rows, measures)
+    factor = 100 if claim.unit in PERCENT_UNITS else 1
+    found, left_out = Measured(), []
+    for key, own in rows.groupby("seed", sort=True):
+        seed: Any = key.item() if hasattr(key, "item") else key
+        try:
+            value = factor * float(measure(own))
+            found.values[seed] = value if math.isfinite(value) else math.nan
+        except Problem as problem:
+            left_out.append(f"seed {seed} left out: {' '.join(problem.messages)}")
+        except KeyError as error:
+            left_out.append(f"seed {seed} left out: the table of runs has no {error}")
+        else:
+            found.run_ids += own["run_id"].astype(str).unique().tolist()
+    if not found.values:
+        raise Problem(*left_out)
+    found.notes = left_out
+    return found
+
+
+def selected(claim: Claim, table: "pd.DataFrame", tier: str) -> "pd.DataFrame":
+    """The rows of the table that a claim is about. Errors: Problem when there are none."""
+    if table.empty:
+        raise Problem("there are no runs yet")
+    wanted: dict[str, tuple[Scalar, ...]] = {"paper": (claim.paper,), "tier": (tier,), **claim.runs}
+    rows = table
+    for column, choices in wanted.items():
+        if column not in table:
+            raise Problem(f"the table of runs has no column '{column}'.{nearest(column, map(str, table.columns))}")
+        cells = zip(rows[column], rows[column].isna(), strict=True)
+        rows = rows[[any(_same(cell, missing, choice) for choice in choices) for cell, missing in cells]]
+    if rows.empty:
+        told = ", ".join(f"{column} = {' or '.join(map(str, choices))}" for column, choices in wanted.items())
+        raise Problem(f"there is no run with {told}")
+    return rows
+
+
+def _same(cell: Any, missing: bool, choice: Scalar) -> bool:
+    """Whether a cell holds a value; a table read from CSV may hold 3 as 3.0 and True as 'True'."""
+    if missing or choice is None:
+        return missing and choice is None
+    try:
+        return float(cell) == float(choice)
+    except (TypeError, ValueError):
+        return str(cell) == str(choice)
+
+
+def _column_measure(claim: Claim, rows: "pd.DataFrame", measures: Measures) -> Callable[["pd.DataFrame"], float]:
+    """The function for "column" or "column - column"; it takes the one run of a seed."""
+    difference = _DIFFERENCE.fullmatch(claim.measure)
+    columns = list(difference.groups()) if difference else [claim.measure]
+    for column in columns:
+        if column not in rows:
+            near = nearest(column, [*map(str, rows.columns), *measures])
+            raise Problem(f"the measure '{column}' is neither a column of the table nor a function.{near}")
+    if rows[columns].isna().any(axis=1).all():
+        raise Problem(f"no run holds a value of {claim.measure}")
+    for seed, own in rows.groupby("seed"):
+        if own["run_id"].nunique() > 1:  # one run may stand in several rows, under several specs
+            raise Problem(_ambiguous(seed, own))
+
+    def value(own: "pd.DataFrame") -> float:
+        first, *others = (float(own[column].iloc[0]) for column in columns)
+        return first - sum(others)
+
+    return value
+
+
+def _ambiguous(seed: Any, rows: "pd.DataFrame") -> str:
+    """The sentence that names what tells the several runs of one seed apart."""
+    settings = list(map(str, rows.columns))
+    settings = settings[: next((place for place, name in enumerate(settings) if name in METRICS), None)]
+    apart = [name for name in settings if name != "run_id" and rows[name].astype(str).nunique() > 1]
+    return (
+        f"seed {seed} has {rows['run_id'].nunique()} runs that differ in {', '.join(apart) or 'no setting'}; "
+        "a column is measured on one run a seed: narrow 'runs' or measure with a function"
+    )
