@@ -63,22 +63,23 @@ def selected(claim: Claim, table: "pd.DataFrame", tier: str) -> "pd.DataFrame":
     for column, choices in wanted.items():
         if column not in table:
             raise Problem(f"the table of runs has no column '{column}'.{nearest(column, map(str, table.columns))}")
-        cells = zip(rows[column], rows[column].isna(), strict=True)
-        rows = rows[[any(_same(cell, missing, choice) for choice in choices) for cell, missing in cells]]
+        text, missing = rows[column].astype(str), rows[column].isna()
+        fitting = {cell for cell in text.unique() if any(_same(cell, choice) for choice in choices)}
+        rows = rows[text.isin(fitting) & ~missing | missing & (None in choices)]
     if rows.empty:
         told = ", ".join(f"{column} = {' or '.join(map(str, choices))}" for column, choices in wanted.items())
         raise Problem(f"there is no run with {told}")
     return rows
 
 
-def _same(cell: Any, missing: bool, choice: Scalar) -> bool:
-    """Whether a cell holds a value; a table read from CSV may hold 3 as 3.0 and True as 'True'."""
-    if missing or choice is None:
-        return missing and choice is None
+def _same(cell: str, choice: Scalar) -> bool:
+    """Whether a cell, as text, holds a value; a table read from CSV may hold 3 as 3.0, and YAML 1e-3 as a text."""
+    if choice is None:
+        return False
     try:
         return float(cell) == float(choice)
-    except (TypeError, ValueError):
-        return str(cell) == str(choice)
+    except ValueError:
+        return cell == str(choice)
 
 
 def _column_measure(claim: Claim, rows: "pd.DataFrame", measures: Measures) -> Callable[["pd.DataFrame"], float]:

@@ -197,6 +197,8 @@ def test_what_never_happened_fails():
     assert "could not be measured in seed 1" in row["note"]
     assert row["values"] == [20.0, None]  # iterations are not shown times 100
     assert (row["interval"], row["p_value"]) == (None, None)
+    endless = verdict(replace(CLAIM, measure="ratio"), runs([1, 1]), measures={"ratio": lambda rows: math.inf})
+    assert (endless["verdict"], endless["measured"]) == ("fails", None)
 
 
 def test_the_table_marks_and_explains_what_was_not_expected():
