@@ -66,7 +66,9 @@ def read(folder: Path) -> dict[str, Any] | None:
         return None
     digest, _, raw = content.partition(b"\n")
     if sha256_bytes(raw) != digest.decode(errors="replace"):
-        raise Problem(damaged(folder, "checkpoint.pt", "its content does not match its digest: it was cut short or changed"))
+        raise Problem(
+            damaged(folder, "checkpoint.pt", "its content does not match its digest: it was cut short or changed")
+        )
     return dict(torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True))
 
 

@@ -13,6 +13,6 @@ class Problem(Exception):
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """" Did you mean 'x'?" for the allowed name nearest to `word`, or an empty string."""
+    """ " Did you mean 'x'?" for the allowed name nearest to `word`, or an empty string."""
     close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.5)
     return f" Did you mean '{close[0]}'?" if close else ""

@@ -8,7 +8,7 @@ from common.streams.resident import Evaluation
 
 
 @torch.inference_mode()
-def correct(learner: Learner, evaluation: Evaluation, seen: int, batch: int = 512) -> Tensor:
+def correct(learner: Learner, evaluation: Evaluation, seen: int, batch: int = 256) -> Tensor:
     """bool [offsets[seen]]: whether each held-out sample of the tasks seen so far is classified right.
 
     Argmax over the whole output layer (single head) or over the task's own columns (several heads). Evaluation mode

@@ -14,11 +14,11 @@ from common import checkpoint, lock, parts
 from common.checkpoint import Cursor
 from common.errors import Problem
 from common.evaluate import correct
+from common.files import write_json
 from common.learners.base import Learner
 from common.places import runs_dir
 from common.provenance import provenance
 from common.record import RunFolder, Trace
-from common.files import write_json
 from common.rng import generator, torch_seed
 from common.spec import Budget, RunSpec
 from common.streams import data
@@ -38,7 +38,7 @@ class Place:
     save_minutes: float = 2.0
     save_every: int | None = None
     status_seconds: float = 2.0
-    evaluation_batch: int = 512
+    evaluation_batch: int = 256
     stop: Callable[[], bool] = field(default=lambda: False)
     watch: Callable[[int, int], None] = field(default=lambda updates, total: None)
 
@@ -255,7 +255,9 @@ def _device(wanted: str) -> str:
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise Problem("device is 'cuda', but torch finds no GPU here. Use --device cpu, or leave it out to take what is there.")
+        raise Problem(
+            "device is 'cuda', but torch finds no GPU here. Use --device cpu, or leave it out to take what is there."
+        )
     return wanted
 
 

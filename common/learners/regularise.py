@@ -1,9 +1,10 @@
 """EWC and SI: a quadratic penalty keeps weights that mattered near where they were, L = CE(new) + penalty."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from typing import Literal
 
 from common.learners.base import Learner, Params, State, Terms, masked
 from common.streams.resident import Batch, Resident
@@ -127,6 +128,7 @@ class SI(Learner):
         """Adds the task's importance: path / (distance^2 + xi), never below zero."""
         old = self.state.get("importance", {n: torch.zeros_like(p) for n, p in self.live.items()})
         self.state["importance"] = {
-            n: old[n] + (self.state["path"][n] / ((p.detach() - self.state["start"][n]) ** 2 + self.damping)).clamp(min=0)
+            n: old[n]
+            + (self.state["path"][n] / ((p.detach() - self.state["start"][n]) ** 2 + self.damping)).clamp(min=0)
             for n, p in self.live.items()
         }

@@ -14,6 +14,8 @@ def timm_model(
 ) -> Net:
     """timm's network `tag` as trunk, its pooled features under a fresh linear head. Errors: Problem, unknown tag."""
     if tag not in timm.list_models():
-        raise Problem(f"model.tag is '{tag}', which timm {timm.__version__} does not have.{nearest(tag, timm.list_models())}")
+        raise Problem(
+            f"model.tag is '{tag}', which timm {timm.__version__} does not have.{nearest(tag, timm.list_models())}"
+        )
     trunk: nn.Module = timm.create_model(tag, pretrained=False, num_classes=0, in_chans=shape[0])
     return Net(trunk, int(trunk.num_features), classes)  # type: ignore[arg-type]

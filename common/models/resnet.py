@@ -43,4 +43,5 @@ def slim_resnet18(
     trunk = nn.Sequential(*layers, nn.AvgPool2d(4), nn.Flatten())
     with torch.no_grad():
         features = trunk.eval()(torch.zeros(1, *shape)).shape[1]
-    return Net(trunk.train(), features, classes)
+    net = Net(trunk.train(), features, classes)
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -6,6 +6,7 @@ Every network has `trunk` (input -> features) and `head` (features -> logits); a
 import math
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 
@@ -55,7 +56,8 @@ def small_cnn(
     for after in (width, 2 * width, 4 * width):
         layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=norm == "none"), _norm(norm, after), nn.ReLU()]
         before = after
-    return Net(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), before, classes)
+    net = Net(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), before, classes)
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _norm(kind: str, channels: int) -> nn.Module:

@@ -90,18 +90,13 @@ def domains(
 ) -> Stream:
     """One domain of the data set after the other, in the data set's order; all classes in each."""
     if images.train.domain is None or images.test.domain is None:
-        raise Problem(
-            f"stream.name is 'domains', but {images.title} has no domains. Use data: mini_domainnet."
-        )
+        raise Problem(f"stream.name is 'domains', but {images.title} has no domains. Use data: mini_domainnet.")
     names = images.domains
     if tasks > len(names):
-        raise Problem(
-            f"stream.tasks is {tasks}, but {images.title} has {len(names)} domains: {', '.join(names)}."
-        )
+        raise Problem(f"stream.tasks is {tasks}, but {images.title} has {len(names)} domains: {', '.join(names)}.")
     every = np.arange(len(images.classes))
     listed = [
-        _task(images, k, every, None, train_per_task, test_per_task, evaluate_on, every, domain=k)
-        for k in range(tasks)
+        _task(images, k, every, None, train_per_task, test_per_task, evaluate_on, every, domain=k) for k in range(tasks)
     ]
     return Stream(images, listed, "domain", every, len(every))
 
@@ -143,12 +138,10 @@ def _task(
         train, test = train[~held], train[held]
     shown = [images.classes[label] for label in labels[:3]] + (["..."] if len(labels) > 3 else [])
     name = images.domains[domain] if domain is not None else ",".join(shown)
-    if transform is not None or len(labels) == len(images.classes) and domain is None:
+    if transform is not None or (len(labels) == len(images.classes) and domain is None):
         name = repr(transform) if transform else "as it is"
     if not len(train) or not len(test):
-        raise Problem(
-            f"Task {index} ({name}) of {images.title} has {len(train)} training and {len(test)} test images."
-        )
+        raise Problem(f"Task {index} ({name}) of {images.title} has {len(train)} training and {len(test)} test images.")
     source: Literal["train", "test"] = "test" if evaluate_on == "test" else "train"
     return Task(index, name, train, test, tuple(int(c) for c in classes), transform, source)
 

@@ -66,9 +66,7 @@ class Resident:
         """Normalised samples of those rows."""
         index = torch.as_tensor(rows, device=self.device)
         y = self.labels[index]
-        return Batch(
-            self._normalise(self.inputs[index]), y, None if self.columns is None else self.columns[y]
-        )
+        return Batch(self._normalise(self.inputs[index]), y, None if self.columns is None else self.columns[y])
 
     def _normalise(self, images: Tensor) -> Tensor:
         return images.to(torch.float32).mul_(self.scale).add_(self.shift)

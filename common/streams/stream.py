@@ -39,9 +39,7 @@ class Task:
 
     def __str__(self) -> str:
         how = f", {self.transform!r}" if self.transform else ""
-        return (
-            f"task {self.index} '{self.name}': {len(self.train)} train, {len(self.test)} {self.source}{how}"
-        )
+        return f"task {self.index} '{self.name}': {len(self.train)} train, {len(self.test)} {self.source}{how}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,178 @@
+"""The command line: `replicate VERB ...`. Parses, calls the verb, prints for a person or as JSON."""
+
+import argparse
+import json
+import sys
+from typing import Any, NoReturn
+
+from common.errors import Problem, nearest
+
+VERBS = ("list", "plan", "run", "status", "figures", "claims", "select", "show", "data")
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose errors are Problems, with the nearest valid name."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.partition("invalid choice: '")[2].partition("'")[0]
+        if unknown and "argument verb" in message:
+            raise Problem(f"There is no verb '{unknown}'.{nearest(unknown, VERBS)} Verbs: {', '.join(VERBS)}.")
+        raise Problem(f"{message}. See: {self.prog} --help.")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = _Parser(prog="replicate", description="Replicates papers of continual learning: from a spec to a verdict.")
+    top.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
+
+    def verb(name: str, text: str, target: bool = True, reads: bool = True) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=text, description=text)
+        sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS, default=argparse.SUPPRESS)
+        if target:
+            sub.add_argument("target", help="all, PAPER or PAPER/SPEC")
+            sub.add_argument("--tier", choices=("smoke", "small", "full"), default=None)
+            sub.add_argument(
+                "overrides", nargs="*", metavar="key=value", help="settings of the runs, such as learner.alpha=0.3"
+            )
+        sub.add_argument("--json", action="store_true", help="print one JSON value for scripts")
+        return sub
+
+    verb("list", "papers, specs, tiers, claims and the data sets that are present", target=False)
+    planned = verb("plan", "what would run, its time and memory, and every problem at once; nothing runs")
+    runs = verb("run", "run what is missing, resume what was interrupted, then figures and verdicts")
+    for sub in (planned, runs):
+        sub.add_argument("--seeds", help="0-4 or 0,1,2 instead of the spec's own")
+    verb("status", "state, progress, time left, host and last error of every run")
+    verb("figures", "make figures and tables anew from the stored traces")
+    judged = verb("claims", "the verdict on every claim")
+    judged.add_argument("--write", action="store_true", help="also put the verdict tables into the README files")
+    chosen = verb("select", "choose hyper-parameters on held-out training images; the reporting specs take them")
+    for sub in (runs, chosen):
+        sub.add_argument("--workers", type=int, help="processes (default: one a core)")
+        sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    runs.add_argument("--on", choices=("local", "slurm"), default="local")
+    shown = verb("show", "where a run or a figure came from, and the command that makes it again", target=False)
+    shown.add_argument("what", help="a run id (or its beginning) or a figure file")
+    sets = verb("data", "data sets: list them, get one, check one", target=False)
+    sets.add_argument("action", choices=("list", "get", "check"))
+    sets.add_argument("name", nargs="?", help="a data set")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code: 0 done, 1 something failed or was refused, 130 stopped by the user."""
+    words = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in words
+    try:
+        # overrides may stand before or after options: argparse alone would refuse `run x --tier small a=1`
+        options, rest = parser().parse_known_args(words)
+        stray = [w for w in rest if w.startswith("-")]
+        if stray or (rest and not hasattr(options, "overrides")):
+            raise Problem(f"'{(stray or rest)[0]}' is no option here. See: replicate {options.verb} --help.")
+        if rest:
+            options.overrides += rest
+        return _dispatch(options)
+    except Problem as problem:
+        if debug:
+            raise
+        print("\n".join(f"error: {message}" for message in problem.messages), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where it was", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        print(
+            f"error: {type(error).__name__}: {error}. This is a fault of replicate; --debug shows where.",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    from common import show, verbs
+
+    def say(value: Any, text: Any) -> None:
+        print(json.dumps(value, indent=1, sort_keys=True, default=str) if options.json else text(value))
+
+    if options.verb == "list":
+        say(verbs.list_all(), show.listing)
+    elif options.verb == "show":
+        say(verbs.show(options.what), show.origin)
+    elif options.verb == "data":
+        return _data(options, say)
+    else:
+        return _target(options, say)
+    return 0
+
+
+def _target(options: argparse.Namespace, say: Any) -> int:
+    from common import show, sweep, verbs
+
+    over = sweep.parse_overrides(options.overrides)
+    if options.verb == "plan":
+        seeds = sweep.seed_list(options.seeds) if options.seeds else None
+        say(verbs.plan(options.target, options.tier or "smoke", over, seeds), show.plan)
+    elif options.verb == "status":
+        say(verbs.status(options.target, options.tier, over), show.status)
+    elif options.verb == "figures":
+        say(verbs.figures(options.target, options.tier, over, quiet=options.json), show.paths)
+    elif options.verb == "claims":
+        rows = verbs.claims(options.target, options.tier, over)
+        say(rows, show.verdicts)
+        if options.write:
+            from common import report
+
+            report.write_readmes()
+    elif options.verb == "select":
+        say(verbs.select(options.target, options.tier or "smoke", _settings(options), options.json), show.selection)
+    else:
+        return _run(options, over, say)
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> Any:
+    from common.launch import Settings
+
+    if options.workers is not None and options.workers < 1:
+        raise Problem(f"--workers is {options.workers}, but must be at least 1.")
+    return Settings(workers=options.workers, device=options.device)
+
+
+def _run(options: argparse.Namespace, over: dict[str, Any], say: Any) -> int:
+    from common import show, sweep, verbs
+
+    if options.on == "slurm":
+        raise Problem("--on slurm is not built yet. Use --on local; inside an sbatch script that works as it is.")
+    seeds = sweep.seed_list(options.seeds) if options.seeds else None
+    result = verbs.run(options.target, options.tier or "smoke", over, seeds, _settings(options), options.json)
+    say(result, show.outcome)
+    if result["stopped"]:
+        return 130
+    return 1 if result["failed"] else 0
+
+
+def _data(options: argparse.Namespace, say: Any) -> int:
+    from common import show
+    from common.streams import data
+
+    if options.action == "list":
+        say(data.listing(), show.data_sets)
+        return 0
+    if not options.name:
+        raise Problem(
+            f"replicate data {options.action} needs the name of a data set. Known: {', '.join(data.names())}."
+        )
+    if options.action == "get":
+        data.get(options.name)
+    say(data.check(options.name), show.paths)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

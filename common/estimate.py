@@ -1,0 +1,113 @@
+"""What a run will cost before it runs: updates from its stream, time from runs like it, memory from its tensors."""
+
+import math
+from functools import cache
+from typing import Any
+
+from common import table
+from common.spec import RunSpec
+from common.streams import data
+from common.streams.stream import Stream
+from common.sweep import Request
+
+CORE_FLOPS = 2e10  # what one CPU core does in small networks; only for runs that nobody has timed yet
+PROCESS_MB = 500  # a worker with torch, before any data
+
+
+@cache
+def _stream(name: str, stream: str, settings: str, seed: int) -> Stream:
+    import json
+
+    from common import parts
+
+    made: Stream = parts.find("stream", stream).load()(data.load(name), seed, **json.loads(settings))
+    return made
+
+
+def stream_of(run: RunSpec) -> Stream:
+    """The run's stream (index lists; no image is touched)."""
+    import json
+
+    return _stream(run.data, run.stream.name, json.dumps(run.stream.settings, sort_keys=True), run.seed)
+
+
+def updates(run: RunSpec) -> int:
+    """Updates the run makes in total."""
+    per_task = [
+        run.budget.iterations or (run.budget.epochs or 0) * math.ceil(len(t.train) / run.budget.batch)
+        for t in stream_of(run).tasks
+    ]
+    return sum(per_task)
+
+
+def memory_mb(run: RunSpec) -> int:
+    """Rough memory of one process: resident images, evaluation samples as floats, and torch itself."""
+    stream = stream_of(run)
+    pixels = math.prod(stream.images.train.images.shape[1:])
+    rows = sum(len(t.train) for t in stream.tasks)
+    samples = sum(min(len(t.test), run.evaluation.samples or len(t.test)) for t in stream.tasks)
+    return PROCESS_MB + (rows * pixels + 4 * samples * pixels) // 2**20
+
+
+def seconds(requests: list[Request]) -> tuple[list[float | None], str]:
+    """(seconds of each request or None where nothing can be said, how they were found).
+
+    Timed runs of the same spec and case come first, then of the same learner and model at the same tier, then arithmetic.
+    """
+    timed = {(r.paper, r.tier): _timed(r.paper, r.tier) for r in requests}
+    found: list[float | None] = []
+    ways = set()
+    for request in requests:
+        rows = timed[request.paper, request.tier]
+        run = request.run
+        keys: list[tuple[Any, ...]] = [(request.spec, request.case), (run.learner.name, run.model.name)]
+        per_update = next((rows[k] for k in keys if k in rows), None)
+        ways.add("runs like them" if per_update else "arithmetic")
+        guess = _arithmetic(run) if per_update is None else per_update
+        found.append(None if guess is None else guess * updates(run))
+    return found, " and ".join(sorted(ways))
+
+
+@cache
+def _timed(paper: str, tier: str) -> dict[tuple[Any, ...], float]:
+    """Median seconds per update of stored runs, by (spec, case) and by (learner, model)."""
+    folder = table.folder_of(paper, tier)
+    runs = table.stored_runs(folder)
+    took = table.stored_provenance(folder)
+    if runs is None or took is None:
+        return {}
+    both = runs.merge(took, on="run_id")
+    both["each"] = both["seconds"] / both["updates"]
+    both["case"] = both["case"].fillna("")
+    found: dict[tuple[Any, ...], float] = {}
+    for keys in (["learner.name", "model.name"], ["spec", "case"]):
+        found |= both.groupby(keys)["each"].median().to_dict()
+    return found
+
+
+def _arithmetic(run: RunSpec) -> float | None:
+    """Seconds per update from multiply-adds: training costs three forward passes, evaluation one per sample seen."""
+    stream = stream_of(run)
+    channels, height, width = stream.images.train.images.shape[1:]
+    macs = forward_macs(run, channels * height * width, channels, height)
+    if macs is None:
+        return None
+    trained = 3 * run.budget.batch * (1 if run.learner.name in ("finetune", "ewc", "si") else 2)
+    tested = sum(min(len(t.test), run.evaluation.samples or len(t.test)) for t in stream.tasks) / 2
+    every = run.evaluation.every or 10**9
+    return 2 * macs * (trained + tested / every) / CORE_FLOPS
+
+
+def forward_macs(run: RunSpec, pixels: int, channels: int, size: int) -> float | None:
+    """Multiply-adds of one image's forward pass; None for networks whose arithmetic is not written down here."""
+    settings = run.model.settings
+    if run.model.name == "mlp":
+        widths = [pixels, *settings["hidden"], 10]
+        return float(sum(a * b for a, b in zip(widths, widths[1:], strict=False)))
+    if run.model.name == "small_cnn":
+        w = settings["width"]
+        pairs = ((channels, w, size / 2), (w, 2 * w, size / 4), (2 * w, 4 * w, size / 8))
+        return float(sum(9 * a * b * s * s for a, b, s in pairs))
+    if run.model.name == "slim_resnet18":
+        return 54.6e6 * (settings["width"] / 20) ** 2 * (size / 32) ** 2  # sheet 7.1
+    return None

@@ -1,0 +1,120 @@
+"""What the command line prints for a person."""
+
+from typing import Any
+
+
+def listing(value: dict[str, Any]) -> str:
+    """Papers and data sets."""
+    lines = []
+    for paper, content in value["papers"].items():
+        lines.append(f"{paper}  ({content['claims']} claims)")
+        lines += [f"  {n:18s} {', '.join(c['tiers']):20s} {c['about']}" for n, c in content["specs"].items()]
+    return "\n".join([*lines, "", data_sets(value["data"])])
+
+
+def data_sets(rows: list[dict[str, Any]]) -> str:
+    """One line a data set: where it is, or how to get it."""
+    lines = ["data sets"]
+    for row in rows:
+        where = (
+            row.get("problem") or f"{row['layout']}, {row['path'] or 'embedded'}"
+            if row["present"]
+            else "missing: " + str(row["how_to_get"])
+        )
+        lines.append(f"  {row['name']:18s} {row['title']}; {where}")
+    return "\n".join(lines)
+
+
+def plan(value: dict[str, Any]) -> str:
+    """Counts, time and memory."""
+    missing = len(value["missing"])
+    lines = [
+        f"{value['target']} at tier {value['tier']}: {value['runs']} runs, {value['complete']} complete, {missing} to run"
+    ]
+    lines += [f"  {name}: {count} runs" for name, count in value["specs"].items()]
+    if missing:
+        lines.append(
+            f"about {duration(value['seconds'])} on {value['workers']} cores (from {value['estimated_from']}), "
+            f"about {value['memory_mb']} MB of memory, {value['updates']:,} updates"
+        )
+    if value["unknown_time"]:
+        lines.append(f"time of {value['unknown_time']} runs unknown: nothing like them was timed yet")
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit a person would say."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def status(rows: list[dict[str, Any]]) -> str:
+    """Counts per state, then a line for each run that is neither missing nor done."""
+    states: dict[str, int] = {}
+    for state in {row["run"]: row["state"] for row in rows}.values():
+        states[state] = states.get(state, 0) + 1
+    lines = [", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no runs"]
+    for row in {r["run"]: r for r in rows if r["state"] not in ("missing", "done")}.values():
+        share = f"{100 * row['updates'] / row['total']:.0f} %" if row["total"] else "0 %"
+        left = f", {duration(row['seconds_left'])} left" if row["seconds_left"] is not None else ""
+        error = f": {row['error']}" if row["error"] else ""
+        lines.append(f"  {row['state']:12s} {row['run']}  {share}{left}  on {row['host']}{error}")
+    return "\n".join(lines)
+
+
+def verdicts(rows: list[dict[str, Any]]) -> str:
+    """One line a claim and tier."""
+    from common.verdict_table import interval, number
+
+    lines = []
+    for row in rows:
+        ours = number(row["measured"], row["unit"])
+        ours += f" {interval(row['interval'], row['unit'])}" if row["interval"] else ""
+        mark = "  " if row["as_expected"] else "! "
+        lines.append(
+            f"{mark}{row['paper']} {row['claim']:10s} {row['tier']:6s} {row['verdict']:22s} {ours:28s} {row['rule']}"
+        )
+    return "\n".join(
+        [*lines, "", "! marks a verdict that was not expected; replicate claims --json says what it rests on"]
+    )
+
+
+def selection(value: dict[str, Any]) -> str:
+    """Every grid point with its score, the chosen ones marked."""
+    lines, seen = [], set()
+    for row in value["scores"]:
+        mark = " " if row["case"] in seen else "*"
+        seen.add(row["case"])
+        lines.append(
+            f"{mark} {row['case']:8s} ACC {100 * row['acc']:.1f} % ({row['n_seeds']} seeds)  {row['settings']}"
+        )
+    return "\n".join(lines)
+
+
+def paths(values: list[str]) -> str:
+    """One a line."""
+    return "\n".join(values)
+
+
+def outcome(value: dict[str, Any]) -> str:
+    """What ran, the verdicts and the figures."""
+    lines = [f"{len(value['done'])} runs done, {len(value['before'])} were done before, {len(value['failed'])} failed"]
+    lines += [f"  failed {run}: {reason}" for run, reason in value["failed"].items()]
+    if value["stopped"]:
+        lines.append("stopped; the same command goes on where it was")
+    if value["claims"]:
+        lines += ["", verdicts(value["claims"])]
+    if value["figures"]:
+        lines += ["", "figures and tables:", *(f"  {path}" for path in value["figures"])]
+    return "\n".join(lines)
+
+
+def origin(value: dict[str, Any]) -> str:
+    """Where something came from, as indented lines."""
+    import json
+
+    return "\n".join(
+        f"{key}: {json.dumps(v, indent=1, default=str) if isinstance(v, (dict, list)) else v}"
+        for key, v in value.items()
+    )

@@ -1,0 +1,225 @@
+"""The tidy tables in the middle: run folders in, one row a run and one row a measured point out.
+
+results/<paper>/<tier>/  runs.csv        one row a run: settings and metrics; the same bytes whenever the runs are the same
+                         provenance.csv  one row a run: seconds, host, device, code, date
+                         curves.parquet  accuracy of each evaluated task at each evaluation, of the runs that figures show
+                         scalars.parquet losses and gradient norms of each update, likewise
+A run that is not in the runs folder is taken from the stored table by its id: same id, same run.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common import metrics
+from common.errors import Problem
+from common.files import read_json, sha256_bytes, sha256_file, write_atomic, write_json
+from common.places import ROOT, cache_dir, results_dir, runs_dir
+from common.record import RunFolder
+from common.sweep import Request
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+Fresh = dict[str, tuple[Request, dict[str, Any]]]  # finished runs in the runs folder, with their status
+
+
+@dataclass
+class Tables:
+    """The tables of a paper at a tier. runs: one row a run; curves and scalars: one row a measured point."""
+
+    runs: "pd.DataFrame"
+    folder: Path
+
+    @property
+    def curves(self) -> "pd.DataFrame":
+        """run_id, step (updates made), task (evaluated), accuracy: of every stored evaluation."""
+        return _read_points(self.folder / "curves.parquet")
+
+    @property
+    def scalars(self) -> "pd.DataFrame":
+        """run_id, update (from 0), then one column per scalar."""
+        return _read_points(self.folder / "scalars.parquet")
+
+    @property
+    def digest(self) -> str:
+        """Digest of the table of runs as stored."""
+        return sha256_file(self.folder / "runs.csv")[:16]
+
+    def where(self, **columns: Any) -> "pd.DataFrame":
+        """Rows of `runs` whose columns have those values ('__' stands for '.': learner__name="er")."""
+        rows = self.runs
+        for key, value in columns.items():
+            rows = rows[rows[key.replace("__", ".")] == value]
+        return rows
+
+
+def folder_of(paper: str, tier: str, overrides: dict[str, Any] | None = None) -> Path:
+    """Where the tables and figures of a paper at a tier lie; overridden settings have a folder of their own."""
+    words = ",".join(f"{key}={value}" for key, value in sorted((overrides or {}).items()))
+    return results_dir() / paper / (f"{tier}@{words.replace('/', '_').replace(' ', '')}" if words else tier)
+
+
+def measured(request: Request) -> dict[str, Any]:
+    """Metrics of a finished run (and its paper's own), computed once from the trace and kept in the cache."""
+    path = cache_dir() / "metrics" / f"{request.run_id}-{request.paper}-{measures_version(request.paper)}.json"
+    if path.exists():
+        return dict(read_json(path))
+    folder = RunFolder(runs_dir() / request.run_id)
+    trace = folder.trace()
+    accuracy = metrics.accuracy_matrix(trace["bits"], trace["offsets"], trace["seen"])
+    found: dict[str, Any] = dict(metrics.summarise(accuracy, trace["step"], trace["ends"]))
+    per_run = getattr(measures_of(request.paper), "per_run", None)
+    if per_run is not None:
+        found |= per_run(trace, accuracy)
+    found = {name: float(f"{value:.8g}") for name, value in found.items()}  # the precision of the stored table
+    write_json(path, found)
+    return found
+
+
+@cache
+def measures_of(paper: str) -> Any:
+    """The paper's module of measures, or None where it has none."""
+    name = f"papers.{paper}.measures"
+    return importlib.import_module(name) if importlib.util.find_spec(name) else None
+
+
+@cache
+def measures_version(paper: str) -> str:
+    """Digest of the code that measures, so that a changed metric is computed anew from the stored traces."""
+    paths = [ROOT / "common" / "metrics.py", ROOT / "common" / "switches.py", ROOT / "papers" / paper / "measures.py"]
+    return sha256_bytes(b"".join(p.read_bytes() for p in paths if p.exists()))[:12]
+
+
+def collect(requests: list[Request], folder: Path, store: bool = True) -> Tables:
+    """The tables of those runs: finished runs from their folders, others from the table stored in `folder`.
+
+    store: write the tables into `folder` (False: only read; `curves` and `scalars` are then those stored earlier).
+    """
+    import pandas as pd
+
+    stored = stored_runs(folder)
+    known = set() if stored is None else set(stored["run_id"])
+    rows, fresh = [], {}
+    for request in requests:
+        status = RunFolder(runs_dir() / request.run_id).status()
+        if status["state"] == "done":
+            rows.append(_row(request))
+            fresh[request.run_id] = request, status
+        elif request.run_id in known and stored is not None:
+            same = stored[(stored["run_id"] == request.run_id) & (stored["spec"] == request.spec)]
+            rows += same[same["case"].fillna("") == request.case].to_dict("records")
+    runs = pd.DataFrame(rows)
+    if runs.empty:
+        return Tables(runs, folder)
+    runs = runs.sort_values(["spec", "case", "run_id"]).reset_index(drop=True)
+    if store:
+        _write_if_new(folder / "runs.csv", runs.to_csv(index=False, float_format="%.8g", lineterminator="\n").encode())
+        _store_provenance(list(runs["run_id"].unique()), fresh, folder)
+        for name, points in (("curves", _curve), ("scalars", _scalars)):
+            _store_points(folder / f"{name}.parquet", list(runs["run_id"].unique()), fresh, points)
+        runs = _parsed(folder / "runs.csv")
+    return Tables(runs, folder)
+
+
+def stored_runs(folder: Path) -> "pd.DataFrame | None":
+    """The stored table of runs, or None."""
+    path = folder / "runs.csv"
+    return _parsed(path) if path.exists() else None
+
+
+def stored_provenance(folder: Path) -> "pd.DataFrame | None":
+    """The stored table of where the runs came from, or None."""
+    path = folder / "provenance.csv"
+    return _parsed(path) if path.exists() else None
+
+
+def _parsed(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, keep_default_na=True, na_values=[""], low_memory=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise Problem(f"{path} is damaged ({error}). Restore it (git checkout) or run the target again.") from error
+
+
+def _row(request: Request) -> dict[str, Any]:
+    place = {"paper": request.paper, "spec": request.spec, "tier": request.tier, "case": request.case}
+    return {"run_id": request.run_id, **place, **request.run.flat(), **measured(request)}
+
+
+def _store_provenance(wanted: list[str], fresh: Fresh, folder: Path) -> None:
+    import pandas as pd
+
+    rows = []
+    for run_id, (_, status) in fresh.items():
+        about = RunFolder(runs_dir() / run_id).provenance()
+        took = {"updates": status["updates"], "seconds": status["seconds"], "host": about["host"]}
+        code = {"device": about["device"], "code": about["code"]["digest"], "started": about["started"]}
+        rows.append(
+            {"run_id": run_id, **took, **code, "torch": about["versions"]["torch"], "lossy": about["stream"]["lossy"]}
+        )
+    path = folder / "provenance.csv"
+    if path.exists():
+        rows += [r for r in _parsed(path).to_dict("records") if r["run_id"] in set(wanted) - set(fresh)]
+    table = pd.DataFrame(rows).sort_values("run_id")
+    _write_if_new(path, table.to_csv(index=False, lineterminator="\n").encode())
+
+
+def _store_points(path: Path, wanted: list[str], fresh: Fresh, points: "Callable[[Request], pd.DataFrame]") -> None:
+    import pandas as pd
+
+    frames = [points(request) for request, _ in fresh.values()]
+    if path.exists():
+        old = _read_points(path)
+        frames.append(old[old["run_id"].isin(list(set(wanted) - set(fresh)))])
+    frames = [frame for frame in frames if len(frame)]
+    if not frames:
+        return
+    whole = pd.concat(frames)
+    whole = whole.sort_values([c for c in ("run_id", "step", "task", "update") if c in whole], kind="stable")
+    whole["run_id"] = whole["run_id"].astype(str).astype("category")
+    buffer = io.BytesIO()
+    whole.reset_index(drop=True).to_parquet(buffer, compression="zstd", index=False)
+    _write_if_new(path, buffer.getvalue())
+
+
+def _write_if_new(path: Path, content: bytes) -> None:
+    if not path.exists() or hashlib.sha256(path.read_bytes()).digest() != hashlib.sha256(content).digest():
+        write_atomic(path, content)
+
+
+def _read_points(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.read_parquet(path)
+
+
+def _curve(request: Request) -> "pd.DataFrame":
+    import numpy as np
+    import pandas as pd
+
+    trace = RunFolder(runs_dir() / request.run_id).trace()
+    accuracy = metrics.accuracy_matrix(trace["bits"], trace["offsets"], trace["seen"])
+    rows, tasks = np.nonzero(~np.isnan(accuracy))
+    columns = {"run_id": request.run_id, "step": trace["step"][rows].astype("int32"), "task": tasks.astype("int16")}
+    return pd.DataFrame(columns | {"accuracy": accuracy[rows, tasks].astype("float32")})
+
+
+def _scalars(request: Request) -> "pd.DataFrame":
+    import numpy as np
+    import pandas as pd
+
+    trace = RunFolder(runs_dir() / request.run_id).trace()
+    columns = {name[2:]: values for name, values in trace.items() if name.startswith("s_grad_")}
+    if not columns:
+        return pd.DataFrame({"run_id": []})
+    update = np.arange(len(next(iter(columns.values()))), dtype="int32")
+    return pd.DataFrame({"run_id": request.run_id, "update": update} | columns)

@@ -1,0 +1,219 @@
+"""The verbs of `replicate` as functions that return plain data; the command line and notebooks call the same ones."""
+
+from pathlib import Path
+from typing import Any
+
+from common import estimate, launch, sweep, table
+from common.errors import Problem
+from common.places import ROOT, runs_dir
+from common.record import RunFolder
+from common.streams import data
+from common.sweep import TIERS, Request
+
+Overrides = dict[str, Any] | None
+
+
+def list_all() -> dict[str, Any]:
+    """Papers with their specs, tiers and number of claims, and the data sets with their place."""
+    papers = {}
+    for paper in sweep.papers():
+        specs = {name: sweep.load(paper, name) for name in sweep.specs(paper)}
+        papers[paper] = {
+            "specs": {
+                n: {"about": c.get("about", ""), "tiers": [t for t in TIERS if t in c["tiers"]]}
+                for n, c in specs.items()
+            },
+            "claims": len(claims_of(paper)),
+        }
+    return {"papers": papers, "data": data.listing()}
+
+
+def plan(
+    target: str, tier: str = "smoke", overrides: Overrides = None, seeds: list[int] | None = None
+) -> dict[str, Any]:
+    """What `run` would do: counts, updates, time and memory; every problem at once as one Problem. Nothing runs."""
+    requests = sweep.expand(target, tier, overrides, seeds)
+    unique = {r.run_id: r for r in requests}
+    updates = _updates(list(unique.values()))
+    missing = [r for i, r in unique.items() if not RunFolder(runs_dir() / i).done()]
+    each, how = estimate.seconds(missing)
+    known = [s for s in each if s is not None]
+    workers = min(launch.cores(), max(1, len(missing)))
+    return {
+        "target": target,
+        "tier": tier,
+        "runs": len(unique),
+        "complete": len(unique) - len(missing),
+        "missing": [r.run_id for r in missing],
+        "updates": sum(updates[r.run_id] for r in missing),
+        "core_seconds": round(sum(known), 1),
+        "seconds": round(sum(known) / workers, 1),
+        "unknown_time": len(each) - len(known),
+        "estimated_from": how,
+        "workers": workers,
+        "memory_mb": workers * max((estimate.memory_mb(r.run) for r in missing), default=0),
+        "specs": {
+            name: len({r.run_id for r in requests if f"{r.paper}/{r.spec}" == name}) for name in _names(requests)
+        },
+    }
+
+
+def run(
+    target: str,
+    tier: str = "smoke",
+    overrides: Overrides = None,
+    seeds: list[int] | None = None,
+    settings: launch.Settings | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Runs what is missing, resumes what was interrupted, then makes figures and verdicts.
+
+    Returns runs done now, done before, failed (id -> reason), whether it was stopped, verdict rows and figure paths.
+    """
+    requests = sweep.expand(target, tier, overrides, seeds)
+    if not requests:
+        raise Problem(f"Nothing of '{target}' runs at tier '{tier}'. See: replicate list.")
+    outcome = launch.run_local(requests, settings or launch.Settings(), _updates(requests), quiet)
+    result: dict[str, Any] = {
+        "done": outcome.done,
+        "before": outcome.before,
+        "failed": outcome.failed,
+        "stopped": outcome.stopped,
+        "figures": [],
+        "claims": [],
+    }
+    if not outcome.stopped:
+        result["figures"] = figures(target, tier, overrides, quiet=quiet)
+        result["claims"] = claims(target, tier, overrides)
+    return result
+
+
+def status(target: str, tier: str | None = None, overrides: Overrides = None) -> list[dict[str, Any]]:
+    """Every run of a target with its state, progress, seconds left, host and last error, from the run folders alone."""
+    rows = []
+    for name in (tier,) if tier else TIERS:
+        for request in _reachable(target, name, overrides):
+            state = RunFolder(runs_dir() / request.run_id).status()
+            done, total, took = state["updates"], state.get("total", 0), state.get("seconds", 0.0)
+            left = took / done * (total - done) if done and state["state"] == "running" else None
+            rows.append(
+                {
+                    "run": request.run_id, "spec": f"{request.paper}/{request.spec}", "case": request.case, "tier": name,
+                    "seed": request.run.seed, "state": state["state"], "updates": done, "total": total,
+                    "seconds": took, "seconds_left": None if left is None else round(left, 1),
+                    "host": state.get("host"), "error": state.get("error"),
+                }
+            )  # fmt: skip
+    return rows
+
+
+def claims(target: str, tier: str | None = None, overrides: Overrides = None) -> list[dict[str, Any]]:
+    """The verdict of every claim of the target's papers at the tier (or at all tiers), from the stored traces."""
+    from common import verdicts
+
+    rows = []
+    for paper in sorted({paper for paper, _ in sweep.targets(target)}):
+        functions = getattr(table.measures_of(paper), "MEASURES", {})
+        for name in (tier,) if tier else TIERS:
+            runs = tables(paper, name, overrides, store=False).runs
+            rows += verdicts.judge(claims_of(paper), runs, name, functions)
+    return rows
+
+
+def figures(target: str, tier: str | None = None, overrides: Overrides = None, quiet: bool = True) -> list[str]:
+    """Paths of the figures and tables of the target's papers, made anew from the stored traces."""
+    from common import report
+
+    made: list[str] = []
+    for paper in sorted({paper for paper, _ in sweep.targets(target)}):
+        for name in (tier,) if tier else TIERS:
+            stored = tables(paper, name, overrides, store=True)
+            if not stored.runs.empty:
+                made += report.make(paper, stored, claims(paper, name, overrides), quiet)
+    return made
+
+
+def tables(paper: str, tier: str, overrides: Overrides = None, store: bool = False) -> table.Tables:
+    """The tables of a paper at a tier; runs that were never made are not in them."""
+    folder = table.folder_of(paper, tier, overrides)
+    requests = _reachable(paper, tier, overrides)
+    if requests:
+        return table.collect(requests, folder, store)
+    stored = table.stored_runs(folder)
+    import pandas as pd
+
+    return table.Tables(pd.DataFrame() if stored is None else stored, folder)
+
+
+def select(
+    spec: str, tier: str = "smoke", settings: launch.Settings | None = None, quiet: bool = False
+) -> dict[str, Any]:
+    """Runs a selection spec and writes the best settings of each case for the reporting specs to take."""
+    from common import select as selection
+
+    paper, _, name = spec.partition("/")
+    requests = sweep.expand(spec, tier)
+    outcome = launch.run_local(requests, settings or launch.Settings(), _updates(requests), quiet)
+    if outcome.failed or outcome.stopped:
+        raise Problem("Nothing was selected: not every run is done.", *outcome.failed.values())
+    rows = selection.scores(requests)
+    return {"scores": rows, "selected": selection.write(paper, name, tier, rows)}
+
+
+def show(what: str) -> dict[str, Any]:
+    """Where a run or a figure came from: spec, code, data, host, time and the command that makes it again."""
+    path = Path(what)
+    if path.suffix in (".png", ".pdf") or (path.exists() and path.is_file()):
+        from common import report
+
+        return report.origin(path)
+    matches = [p for p in sorted(runs_dir().glob(f"{what}*")) if (p / "spec.json").exists()]
+    if len(matches) != 1:
+        which = f"{len(matches)} runs begin with it" if matches else f"there is no such run in {runs_dir()}"
+        raise Problem(f"'{what}' names neither a figure file nor one run: {which}. Run ids: replicate status all.")
+    folder = RunFolder(matches[0])
+    known = [r for t in TIERS for r in _reachable("all", t, None) if r.run_id == folder.run_id]
+    again = [f"replicate run {r.paper}/{r.spec} --tier {r.tier} --seeds {r.run.seed}" for r in known]
+    return {
+        "run": folder.run_id,
+        "spec": folder.spec(),
+        "status": folder.status(),
+        "provenance": folder.provenance(),
+        "again": again[0] if again else folder.provenance()["command"],
+    }
+
+
+def claims_of(paper: str) -> list[Any]:
+    """The claims of a paper, none where it has no claims.yaml."""
+    from common.claims import load_claims
+
+    path = ROOT / "papers" / paper / "claims.yaml"
+    return load_claims(path) if path.exists() else []
+
+
+def _reachable(target: str, tier: str, overrides: Overrides) -> list[Request]:
+    """The requests of a target whose specs can be resolved here; specs whose data are missing are passed over."""
+    found: list[Request] = []
+    for paper, spec in sweep.targets(target):
+        try:
+            found += sweep.expand(f"{paper}/{spec}", tier, overrides)
+        except Problem:
+            continue
+    return sweep.with_parents(found)
+
+
+def _updates(requests: list[Request]) -> dict[str, int]:
+    """Updates of each run. Builds every stream, so that impossible ones are refused before anything runs."""
+    found, problems = {}, []
+    for request in requests:
+        try:
+            found[request.run_id] = estimate.updates(request.run)
+        except Problem as problem:
+            problems += [f"{request.paper}/{request.spec}: {message}" for message in problem.messages]
+    if problems:
+        raise Problem(*dict.fromkeys(problems))
+    return found
+
+
+def _names(requests: list[Request]) -> list[str]:
+    return sorted({f"{r.paper}/{r.spec}" for r in requests})
