@@ -3,7 +3,7 @@
 A spec file holds: about (one sentence), run (what all runs share), seeds, cases (named variants), grid (axes), and tiers,
 each of which may give its own run, seeds, cases and grid. `extends: _file.yaml` takes another file of the folder first.
 Later wins: run, the tier's run, the case, the tier's case, what was selected, the grid point, the command line. A part
-that gives another `name` replaces the part; otherwise its settings are merged. A case may bring a grid of its own.
+that gives another `name` replaces the part; otherwise its settings are merged. A case may bring a grid and a `selected` of its own.
 `selected: [SPEC, ...]` takes the settings that `replicate select PAPER/SPEC` chose for the case of that name, or with
 SPEC/CASE for another one (papers/<paper>/selected/<tier>.yaml).
 """
@@ -193,9 +193,9 @@ def _requests(
     chosen = part.get("selected", content.get("selected", []))
     found = []
     for case, point, seed in _variants(cases, axes, overrides, wanted):
-        variant = {k: v for k, v in cases[case].items() if k != "grid"}
+        variant = {k: v for k, v in cases[case].items() if k not in ("grid", "selected")}
         raw = common
-        for layer in (variant, selected(paper, tier, case, chosen), point, overrides):
+        for layer in (variant, selected(paper, tier, case, cases[case].get("selected", chosen)), point, overrides):
             raw = merge(raw, nested(layer))
         try:
             parent = _parent(raw, tier, int(raw.get("seed", seed)))
