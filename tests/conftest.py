@@ -1,0 +1,66 @@
+"""Every test has folders of its own and one torch thread; small specs on the embedded digits."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.helpers import LEARNERS, SMALL
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Empty folders for data, runs and results; returns the folder of the runs."""
+    for room in ("data", "runs", "results"):
+        monkeypatch.setenv(f"REPLICATE_{room.upper()}", str(tmp_path / room))
+    return tmp_path / "runs"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """One torch thread, where a test uses torch at all."""
+    import sys
+
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture
+def small() -> Callable[..., Any]:
+    """small("er", {"budget.iterations": 3}, seed=1) -> RunSpec of a short run on the digits."""
+    from common import sweep
+    from common.spec import resolve
+    from common.streams import data
+
+    def make(learner: str = "finetune", over: dict[str, Any] | None = None, seed: int = 0) -> Any:
+        raw = sweep.merge(SMALL, {"learner": {"name": learner, **LEARNERS.get(learner, {})}, "seed": seed})
+        raw = sweep.merge(raw, sweep.nested(over or {}))
+        return resolve(raw, data.digest(raw["data"]))
+
+    return make
+
+
+@pytest.fixture
+def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """A papers folder with nothing but the paper "toy"; paper("name", {...} or text) writes one of its specs."""
+    from common import sweep, table, verbs
+
+    for module in (sweep, table, verbs):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    for cached in (table.measures_of, table.measures_version):
+        cached.cache_clear()
+
+    def write(name: str, content: dict[str, Any] | str) -> Path:
+        path = tmp_path / "papers" / "toy" / "specs" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+        return path
+
+    yield write
+    for cached in (table.measures_of, table.measures_version):
+        cached.cache_clear()

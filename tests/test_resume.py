@@ -1,0 +1,174 @@
+"""Interrupted equals uninterrupted: processes that are really killed, at any step, leave the same bytes behind."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from common import loop
+from common.loop import Place, Stopped
+from common.places import runs_dir
+from common.record import RunFolder
+from common.spec import RunSpec
+from tests.helpers import LEARNERS, same, stored
+
+UPDATES = 36  # three tasks of twelve updates
+BATCHNORM = {"model.name": "small_cnn", "model.width": 4, "model.norm": "batch"}
+ADAM = {"optimiser.name": "adam", "optimiser.lr": 0.01}
+
+
+def killed(spec: RunSpec, at: int, **place: Any) -> None:
+    """Carries the run out in a child process that is killed by SIGKILL right after update `at`."""
+    child = os.fork()
+    if not child:
+        torch.set_num_threads(1)
+
+        def watch(updates: int, total: int) -> None:
+            if updates == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        loop.run(spec, Place(watch=watch, **{"save_every": 7, **place}))
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+def uninterrupted(spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, dict[str, Any]]:
+    """What the run leaves behind when nothing stops it (in a runs folder of its own)."""
+    with monkeypatch.context() as patch:
+        patch.setenv("REPLICATE_RUNS", str(tmp_path / "whole"))
+        return stored(loop.run(spec).path)
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_killed_and_resumed_equals_uninterrupted(
+    learner: str, small: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = small(learner, {"evaluation.gradients": True})
+    whole = uninterrupted(spec, tmp_path, monkeypatch)
+    # before the first checkpoint, in the first task, right after a switch, in the last task
+    for at in np.random.default_rng(len(learner)).permutation([3, 9, 13, 30])[:2]:
+        with monkeypatch.context() as patch:
+            patch.setenv("REPLICATE_RUNS", str(tmp_path / f"killed{at}"))
+            killed(spec, int(at))
+            assert RunFolder(runs_dir() / spec.run_id).status()["state"] == "interrupted"
+            assert same(stored(loop.run(spec).path), whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("over", [{}, ADAM, BATCHNORM], ids=["mlp", "adam", "batchnorm"])
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_killed_at_twenty_random_steps(
+    learner: str, over: dict[str, Any], small: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = small(learner, over)
+    whole = uninterrupted(spec, tmp_path, monkeypatch)
+    rng = np.random.default_rng(20)
+    for n in range(20):
+        with monkeypatch.context() as patch:
+            patch.setenv("REPLICATE_RUNS", str(tmp_path / f"killed{n}"))
+            killed(spec, int(rng.integers(1, UPDATES)), save_every=int(rng.integers(1, 14)))
+            assert same(stored(loop.run(spec).path), whole)
+
+
+@pytest.mark.parametrize(
+    ("learner", "over", "kills", "every"),
+    [
+        ("er", {}, [12], 12),  # saved and killed between two tasks: `end` was not called yet
+        ("si", {}, [24], 12),
+        ("gem", {}, [13], 12),  # the next task has begun, its first update is lost
+        ("lwf", BATCHNORM, [20], 5),  # running statistics, and the teacher's
+        ("er", BATCHNORM | ADAM, [20], 5),
+        ("ewc", ADAM | {"optimiser.fresh": False}, [17, 29], 4),  # two kills in a row; optimiser state goes on
+        ("agem", {}, [16, 17, 18], 1),
+        ("er", {"budget.iterations": None, "budget.epochs": 1, "stream.train_per_task": 50}, [9], 4),
+        ("er", {"stream.scenario": "task", "model.heads": "multi"}, [20], 6),
+        ("er", {"stream.name": "rotated", "stream.degrees": 30, "stream.train_per_task": 40}, [20], 6),
+    ],
+    ids=["between", "between-si", "after", "bn-lwf", "bn-er-adam", "two", "three", "epochs", "heads", "rotated"],
+)
+def test_hard_places_to_be_killed(
+    learner: str,
+    over: dict[str, Any],
+    kills: list[int],
+    every: int,
+    small: Callable[..., RunSpec],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if "stream.name" in over:
+        over = {**over, "stream.tasks": 3}
+    spec = small(learner, over)
+    whole = uninterrupted(spec, tmp_path, monkeypatch)
+    for at in kills:
+        killed(spec, at, save_every=every)
+    assert same(stored(loop.run(spec).path), whole)
+
+
+def test_killed_while_the_checkpoint_is_written_keeps_the_one_before(
+    small: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = small("er")
+    whole = uninterrupted(spec, tmp_path, monkeypatch)
+    child = os.fork()
+    if not child:
+        replace, calls = os.replace, []
+
+        def kill(source: str, target: Path) -> None:
+            if str(target).endswith("checkpoint.pt"):
+                calls.append(target)
+                if len(calls) == 3:  # the file is written in full, but not yet in its place
+                    os.kill(os.getpid(), signal.SIGKILL)
+            replace(source, target)
+
+        os.replace = kill  # type: ignore[assignment]
+        loop.run(spec, Place(save_every=5))
+        os._exit(0)
+    os.waitpid(child, 0)
+    state = loop.checkpoint.read(runs_dir() / spec.run_id)
+    assert state is not None
+    assert state["cursor"] == [0, 10, 10]
+    assert same(stored(loop.run(spec).path), whole)
+
+
+def test_stop_flag_saves_and_leaves(
+    small: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = small("si")
+    whole = uninterrupted(spec, tmp_path, monkeypatch)
+    updates = iter(range(1, 1000))
+    with pytest.raises(Stopped):
+        loop.run(spec, Place(stop=lambda: next(updates) == 17))
+    folder = RunFolder(runs_dir() / spec.run_id)
+    status = folder.status()
+    assert (status["state"], status["updates"], status["total"]) == ("interrupted", 17, UPDATES)
+    assert not (folder.path / "lock").exists()
+    seen: list[int] = []
+    finished = loop.run(spec, Place(watch=lambda done, total: seen.append(done)))
+    assert seen == list(range(18, UPDATES + 1))  # not one update twice, not one left out
+    assert same(stored(finished.path), whole)
+    assert not (folder.path / "checkpoint.pt").exists()
+
+
+def test_a_finished_run_is_not_made_again(small: Callable[..., RunSpec]) -> None:
+    spec = small("er")
+    folder = loop.run(spec)
+    before = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.path.iterdir()}
+    assert loop.run(spec, Place(watch=lambda done, total: pytest.fail("it ran again"))).path == folder.path
+    assert before == {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.path.iterdir()}
+
+
+def test_time_spent_adds_up_over_interruptions(small: Callable[..., RunSpec]) -> None:
+    spec = small("er")
+    asked = iter(range(1000))
+    with pytest.raises(Stopped):
+        loop.run(spec, Place(stop=lambda: next(asked) == 5, watch=lambda done, total: time.sleep(0.01)))
+    first = RunFolder(runs_dir() / spec.run_id).status()["seconds"]
+    assert loop.run(spec).status()["seconds"] > first > 0.05
