@@ -22,6 +22,7 @@ from common.errors import Problem
 from common.files import read_json, sha256_bytes, sha256_file, write_atomic, write_json
 from common.places import ROOT, cache_dir, results_dir, runs_dir
 from common.record import RunFolder
+from common.streams import data
 from common.sweep import Request
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ def _parsed(path: Path) -> "pd.DataFrame":
 
 def _row(request: Request) -> dict[str, Any]:
     place = {"paper": request.paper, "spec": request.spec, "tier": request.tier, "case": request.case}
-    return {"run_id": request.run_id, **place, **request.run.flat(), **measured(request)}
+    title = {"data_title": data.find(request.run.data).title}  # names a lossy copy, where the data are not at hand too
+    return {"run_id": request.run_id, **place, **title, **request.run.flat(), **measured(request)}
 
 
 def _store_provenance(wanted: list[str], fresh: Fresh, folder: Path) -> None:

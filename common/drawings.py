@@ -1,0 +1,90 @@
+"""What a paper draws, and from what: papers/<paper>/figures.py holds FIGURES and TABLES, name -> item."""
+
+import importlib
+import importlib.util
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.files import sha256_bytes, sha256_file
+from common.places import ROOT
+from common.table import Tables, measures_version
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure as Canvas
+
+
+@dataclass(frozen=True)
+class Figure:
+    """make: tables -> matplotlib figure (Problem when they lack what it shows). needs: specs whose runs it shows."""
+
+    make: "Callable[[Tables], Canvas]"
+    needs: tuple[str, ...]
+    about: str  # what it shows, and which figure of the paper it answers
+
+
+@dataclass(frozen=True)
+class Table:
+    """make: tables -> data frame of texts, as printed. needs: specs whose runs it shows."""
+
+    make: "Callable[[Tables], pd.DataFrame]"
+    needs: tuple[str, ...]
+    about: str
+
+
+def declared(paper: str) -> dict[str, Figure | Table]:
+    """The paper's figures and tables by file name; none where it has no figures.py."""
+    name = f"papers.{paper}.figures"
+    if importlib.util.find_spec(name) is None:
+        return {}
+    module = importlib.import_module(name)
+    return {**module.FIGURES, **getattr(module, "TABLES", {})}
+
+
+def note(paper: str, name: str, item: Figure | Table, tables: Tables) -> dict[str, Any]:
+    """What a figure or table is made from: runs, digests of table and code, data sets, and the command."""
+    rows = tables.runs[tables.runs["spec"].isin(item.needs)]
+    return {
+        **_place(paper, tables.folder),
+        "name": name,
+        "about": item.about,
+        "data": data_titles(rows),
+        "runs": sorted(rows["run_id"].unique()),
+        "table": tables.digest,
+        "code": _drawing_code(paper),
+    }
+
+
+def verdicts_note(paper: str, tables: Tables) -> dict[str, Any]:
+    """What verdicts are made from: digests of the table of runs, of claims.yaml and of the code that measures."""
+    claims = ROOT / "papers" / paper / "claims.yaml"
+    return {
+        **_place(paper, tables.folder),
+        "name": "verdicts",
+        "table": tables.digest,
+        "claims": sha256_file(claims)[:16] if claims.exists() else "",
+        "measures": measures_version(paper),
+    }
+
+
+def data_titles(rows: "pd.DataFrame") -> list[str]:
+    """Titles of the data sets of those runs; a title names a lossy copy."""
+    titles = rows["data_title"].fillna(rows["data"]) if "data_title" in rows else rows["data"]
+    return sorted(titles.unique())
+
+
+def _place(paper: str, folder: Path) -> dict[str, str]:
+    """Paper, tier and command of the files in results/<paper>/<tier> or <tier>@key=value,key=value."""
+    tier, _, words = folder.name.partition("@")
+    overrides = "".join(f" {word}" for word in re.split(r",(?=[\w.]+=)", words) if word)
+    return {"paper": paper, "tier": tier, "command": f"replicate figures {paper} --tier {tier}{overrides}"}
+
+
+def _drawing_code(paper: str) -> str:
+    """Digest of every module that decides how a figure or table of the paper looks."""
+    common = [ROOT / "common" / f"{name}.py" for name in ("drawings", "report", "stamp", "stats", "style")]
+    own = [p for p in (ROOT / "papers" / paper).glob("*.py") if p.stem not in ("__init__", "measures")]
+    return sha256_bytes(b"".join(p.read_bytes() for p in [*common, *sorted(own)]))[:16]

@@ -1,0 +1,125 @@
+"""How every figure looks: column widths in inches, readable sizes, and one colour for each method everywhere.
+
+Nothing here touches matplotlib's global state: draw and save inside `context()`.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+COLUMN, PAGE = 3.3, 6.8  # width of a single and of a double column, inches
+
+# Colours of seaborn's colour-blind-safe palette "colorblind", and black for the upper reference.
+COLOURS = {
+    "Finetune": "#949494",
+    "Joint": "#000000",
+    "ER": "#0173b2",
+    "GEM": "#de8f05",
+    "A-GEM": "#cc78bc",
+    "EWC": "#029e73",
+    "SI": "#ca9161",
+    "LwF": "#d55e00",
+}
+PLASTICITY, STABILITY = "#d55e00", "#0173b2"
+MUTED = "#767676"
+
+_SETTINGS = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "legend.columnspacing": 1.2,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,  # letters stay letters
+    "svg.hashsalt": "replicate",
+}
+
+
+def context() -> "AbstractContextManager[None]":
+    """The style as a context; matplotlib's own settings come back at its end."""
+    import matplotlib
+
+    return matplotlib.rc_context(_SETTINGS)
+
+
+def sheet(
+    rows: int, columns: int, width: float, row_height: float, sharex: bool = False, ratios: Sequence[float] = ()
+) -> "tuple[Canvas, Any]":
+    """A figure of that width with its axes [rows, columns]; y is shared within rows. row_height in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, rows * row_height + 0.5), layout="constrained")
+    axes = figure.subplots(
+        rows, columns, squeeze=False, sharex=sharex, sharey="row", width_ratios=list(ratios) or [1.0] * columns
+    )
+    return figure, axes
+
+
+def band(
+    axis: "Axes", x: npt.ArrayLike, values: npt.NDArray[Any], colour: Any, label: str = "", line: str = "-"
+) -> None:
+    """Nothing; draws the mean over seeds of `values` [seeds, points] and a band of one sample SD around it."""
+    mean = values.mean(axis=0)
+    axis.plot(x, mean, line, color=colour, label=label or "_")
+    if len(values) > 1:
+        sd = values.std(axis=0, ddof=1)
+        axis.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.2, linewidth=0)
+
+
+def bars(
+    axis: "Axes", x: npt.ArrayLike, values: npt.NDArray[Any], colour: Any, label: str = "", line: str = "-"
+) -> None:
+    """Nothing; draws the mean over seeds of `values` [seeds, points] as marks with one sample SD as error bars."""
+    sd = values.std(axis=0, ddof=1) if len(values) > 1 else None
+    axis.errorbar(
+        x, values.mean(axis=0), sd, fmt=f"o{line}", color=colour, label=label or "_", capsize=2, elinewidth=0.8
+    )
+
+
+def graded(count: int) -> list[Any]:
+    """`count` colours in order, dark to light: told apart in grey too."""
+    import matplotlib
+
+    return [matplotlib.colormaps["viridis"](0.9 * i / max(1, count - 1)) for i in range(count)]
+
+
+def percent(axis: "Axes", label: str = "accuracy (%)") -> None:
+    """Nothing; the y axis runs from 0 to 100 percent."""
+    axis.set_ylim(-3, 103)
+    axis.set_yticks([0, 25, 50, 75, 100])
+    axis.set_ylabel(label)
+
+
+def legend(figure: "Canvas", axes: Any, columns: int = 8) -> None:
+    """Nothing; one legend above all axes, so that it covers no data."""
+    found: dict[str, Any] = {}
+    for axis in np.ravel(axes):
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found:
+        figure.legend(list(found.values()), list(found), loc="outside upper center", ncols=min(columns, len(found)))
+
+
+def footnote(figure: "Canvas", words: str) -> None:
+    """Nothing; a small line below the figure, for data sets and the number of seeds."""
+    figure.supxlabel(words, fontsize=7, color=MUTED, x=0.99, ha="right")
