@@ -7,7 +7,7 @@ L = alpha * CE(new batch) + (1 - alpha) * CE(replay batch), both through one for
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from common.learners.base import Learner, Params, State, Terms
 from common.learners.memory import Memory
@@ -36,17 +36,22 @@ class ER(Learner):
         self.memory: Memory = Memory(memory)
         self.alpha = alpha
 
+    def weight(self, state: State) -> float | Tensor:
+        """Weight of the new task's loss."""
+        return self.alpha
+
     def recall(self, task: int, step: int, size: int) -> Any:
         """Rows of the replay batch at that step; None during the first task."""
         return self.memory.draw(self.seed, task, step, size)
 
     def terms(self, params: Params, state: State, batch: Batch) -> Terms:
         """(alpha CE(new), (1 - alpha) CE(replay)); BatchNorm sees both together."""
+        alpha = self.weight(state)
         if batch.replay is None:
-            return Terms(self.alpha * self.loss(self.apply_net(params, batch.x), batch))
+            return Terms(alpha * self.loss(self.apply_net(params, batch.x), batch))
         logits = self.apply_net(params, torch.cat([batch.x, batch.replay.x]))
         new, old = logits[: len(batch.x)], logits[len(batch.x) :]
-        return Terms(self.alpha * self.loss(new, batch), (1 - self.alpha) * self.loss(old, batch.replay))
+        return Terms(alpha * self.loss(new, batch), (1 - alpha) * self.loss(old, batch.replay))
 
     def end(self, task: Task) -> None:
         """Fills the memory with the finished task."""
@@ -69,7 +74,7 @@ class Joint(ER):
         """Sets the weight of the new task: 1 / (number of tasks so far)."""
         self.state["alpha"] = torch.tensor(1 / (task.index + 1), device=self.state["alpha"].device)
 
-    def terms(self, params: Params, state: State, batch: Batch) -> Terms:
-        """As ER, with alpha from the state."""
-        self.alpha = state["alpha"]
-        return super().terms(params, state, batch)
+    def weight(self, state: State) -> float | Tensor:
+        """1 / (number of tasks so far), set by `begin`."""
+        alpha: Tensor = state["alpha"]
+        return alpha
