@@ -48,6 +48,7 @@ def note(paper: str, name: str, item: Figure | Table, tables: Tables) -> dict[st
     """What a figure or table is made from: runs, digests of table and code, data sets, and the command."""
     rows = tables.runs[tables.runs["spec"].isin(item.needs)]
     return {
+        "claims": _claims(paper) if isinstance(item, Table) else "",  # tables quote the paper's numbers from there
         **_place(paper, tables.folder),
         "name": name,
         "about": item.about,
@@ -60,12 +61,11 @@ def note(paper: str, name: str, item: Figure | Table, tables: Tables) -> dict[st
 
 def verdicts_note(paper: str, tables: Tables) -> dict[str, Any]:
     """What verdicts are made from: digests of the table of runs, of claims.yaml and of the code that measures."""
-    claims = ROOT / "papers" / paper / "claims.yaml"
     return {
         **_place(paper, tables.folder),
         "name": "verdicts",
         "table": tables.digest,
-        "claims": sha256_file(claims)[:16] if claims.exists() else "",
+        "claims": _claims(paper),
         "measures": measures_version(paper),
     }
 
@@ -81,6 +81,12 @@ def _place(paper: str, folder: Path) -> dict[str, str]:
     tier, _, words = folder.name.partition("@")
     overrides = "".join(f" {word}" for word in re.split(r",(?=[\w.]+=)", words) if word)
     return {"paper": paper, "tier": tier, "command": f"replicate figures {paper} --tier {tier}{overrides}"}
+
+
+def _claims(paper: str) -> str:
+    """Digest of claims.yaml, "" where a paper has none."""
+    path = ROOT / "papers" / paper / "claims.yaml"
+    return sha256_file(path)[:16] if path.exists() else ""
 
 
 def _drawing_code(paper: str) -> str:

@@ -29,7 +29,7 @@ def stale(paper: str, tier: str) -> list[str]:
         if set(item.needs) <= set(runs["spec"]):
             now = note(paper, name, item, tables)
             for ending in (".png", ".pdf") if isinstance(item, Figure) else (".md", ".csv"):
-                sentences += _moved(folder / f"{name}{ending}", now, ("table", "code"))
+                sentences += _moved(folder / f"{name}{ending}", now, ("table", "code", "claims"))
     known = {*items, "verdicts", "runs", "provenance"}
     found = sorted(p for ending in ("png", "pdf", "csv", "md") for p in folder.glob(f"*.{ending}"))
     sentences += [f"{p} is made by no function of papers/{paper}/figures.py" for p in found if p.stem not in known]

@@ -63,14 +63,15 @@ def context() -> "AbstractContextManager[None]":
 
 
 def sheet(
-    rows: int, columns: int, width: float, row_height: float, sharex: bool = False, ratios: Sequence[float] = ()
+    rows: int, columns: int, width: float, row_height: float, ratios: Sequence[float] = (), shared: bool = False
 ) -> "tuple[Canvas, Any]":
-    """A figure of that width with its axes [rows, columns]; y is shared within rows. row_height in inches."""
+    """A figure of that width with its axes [rows, columns]; shared: one x axis, and one y axis a row. Inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, rows * row_height + 0.5), layout="constrained")
+    widths = list(ratios) or [1.0] * columns
     axes = figure.subplots(
-        rows, columns, squeeze=False, sharex=sharex, sharey="row", width_ratios=list(ratios) or [1.0] * columns
+        rows, columns, squeeze=False, sharex=shared, sharey="row" if shared else False, width_ratios=widths
     )
     return figure, axes
 
@@ -83,7 +84,7 @@ def band(
     axis.plot(x, mean, line, color=colour, label=label or "_")
     if len(values) > 1:
         sd = values.std(axis=0, ddof=1)
-        axis.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.2, linewidth=0)
+        axis.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.18, linewidth=0)
 
 
 def bars(
@@ -100,24 +101,35 @@ def graded(count: int) -> list[Any]:
     """`count` colours in order, dark to light: told apart in grey too."""
     import matplotlib
 
-    return [matplotlib.colormaps["viridis"](0.9 * i / max(1, count - 1)) for i in range(count)]
+    return [matplotlib.colormaps["viridis"](0.87 * i / max(1, count - 1)) for i in range(count)]
 
 
-def percent(axis: "Axes", label: str = "accuracy (%)") -> None:
-    """Nothing; the y axis runs from 0 to 100 percent."""
-    axis.set_ylim(-3, 103)
-    axis.set_yticks([0, 25, 50, 75, 100])
+def percent(axis: "Axes", label: str = "accuracy (%)", low: int = 0) -> None:
+    """Nothing; the y axis runs from `low` (a multiple of 25) to 100 percent."""
+    margin = 0.03 * (100 - low)
+    axis.set_ylim(low - margin, 100 + margin)
+    axis.set_yticks(np.arange(low, 101, {50: 10, 75: 5}.get(low, 25)))
     axis.set_ylabel(label)
 
 
-def legend(figure: "Canvas", axes: Any, columns: int = 8) -> None:
-    """Nothing; one legend above all axes, so that it covers no data."""
+def legend(figure: "Canvas", axes: Any, columns: int = 8, place: str = "center", title: str = "") -> None:
+    """Nothing; one legend above all axes (place: left, center or right), so that it covers no data."""
     found: dict[str, Any] = {}
     for axis in np.ravel(axes):
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
+    if title:
+        found = {title: _nothing(), **found}
     if found:
-        figure.legend(list(found.values()), list(found), loc="outside upper center", ncols=min(columns, len(found)))
+        where = f"outside upper {place}"
+        figure.legend(list(found.values()), list(found), loc=where, ncols=min(columns, len(found)))
+
+
+def _nothing() -> Any:
+    """An invisible mark: makes the first entry of a legend its title, on the same line."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], linestyle="none")
 
 
 def footnote(figure: "Canvas", words: str) -> None:
