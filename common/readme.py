@@ -53,7 +53,7 @@ def verdict_block(papers: list[str], tiers: tuple[str, ...]) -> str:
 def _renewed(root: Path) -> dict[Path, str]:
     """README file with markers -> its text with the present verdicts."""
     papers = sorted(p.parent.name for p in (root / "papers").glob("*/specs"))
-    blocks = {root / "README.md": (papers, OVERVIEW)}
+    blocks: dict[Path, tuple[list[str], tuple[str, ...]]] = {root / "README.md": (papers, OVERVIEW)}
     blocks |= {root / "papers" / paper / "README.md": ([paper], TIERS) for paper in papers}
     return {
         path: _replaced(path.read_text(), verdict_block(*block))

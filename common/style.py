@@ -30,7 +30,7 @@ COLOURS = {
 PLASTICITY, STABILITY = "#d55e00", "#0173b2"
 MUTED = "#767676"
 
-_SETTINGS = {
+_SETTINGS: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
     "font.size": 8,
     "axes.titlesize": 8,
@@ -121,7 +121,7 @@ def legend(figure: "Canvas", axes: Any, columns: int = 8, place: str = "center",
     if title:
         found = {title: _nothing(), **found}
     if found:
-        where = f"outside upper {place}"
+        where: Any = f"outside upper {place}"
         figure.legend(list(found.values()), list(found), loc=where, ncols=min(columns, len(found)))
 
 

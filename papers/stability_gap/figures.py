@@ -164,7 +164,7 @@ def forgetting_against_gap(tables: Tables) -> "Canvas":
             axis.plot(100 * own["forg"], 100 * own["wf10"], mark, color=colour, label=label, mec="white", mew=0.4, ms=5)
     for alpha, mark in zip(alphas, "osD^v", strict=False):
         axis.plot([], [], mark, color=style.MUTED, label=f"α {alpha:g}")
-    r = [f"{pearson(own['forg'], own['wf10']):+.2f}" for _, own in rows.groupby("seed")]
+    r = [f"{pearson(own['forg'].to_numpy(), own['wf10'].to_numpy()):+.2f}" for _, own in rows.groupby("seed")]
     axis.set_title(f"Pearson r in each seed: {', '.join(r)}")
     axis.set_xlabel("FORG (percentage points)")
     axis.set_ylabel("WF10 (percentage points)")

@@ -56,7 +56,7 @@ def evaluation_period(benchmark: str, claims: dict[str, str], cases: tuple[str, 
         for at, words in {"": "every iteration", **COARSER}.items():
             column = metric + at
             if (at and metric not in ("min_acc", "wc_acc")) or not any(column in rows for rows in ours.values()):
-                continue  # ACC and FORG look at task ends only; a window counts evaluations, so WF10@10 is another thing
+                continue  # ACC and FORG look at task ends only; a window counts evaluations, so WF10@10 is not WF10
             line = {"metric": METRICS[metric], "evaluated": words if metric not in ("acc", "forg") else "at any period"}
             line[f"paper, {benchmark}"] = reported(claims.get(column, ""))
             lines.append(line | {f"ours, {case}": mean_sd(rows[column]) for case, rows in ours.items()})
