@@ -15,14 +15,14 @@ from common.files import sha256_bytes, write_atomic
 from common.readme import readme_blocks_stale, write_readmes
 from common.stale import stale
 from common.stamp import origin
-from common.table import Tables
+from common.table import Tables, folder_of, stored_runs
 from common.verdict_table import markdown
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Canvas
 
-__all__ = ["draw", "make", "origin", "readme_blocks_stale", "stale", "store_verdicts", "write_readmes"]
+__all__ = ["draw", "make", "origin", "readme_blocks_stale", "stale", "store_verdicts", "stored", "write_readmes"]
 
 
 def make(paper: str, tables: Tables, claims_rows: list[dict[str, Any]], quiet: bool = True) -> list[str]:
@@ -50,6 +50,17 @@ def make(paper: str, tables: Tables, claims_rows: list[dict[str, Any]], quiet: b
     if failed:
         raise Problem(*failed, f"The other {len(made)} files are in {tables.folder}.")
     return made
+
+
+def stored(paper: str, tier: str) -> Tables:
+    """The tables that lie in results/, without run folders or data. Errors: Problem when none are stored at the tier."""
+    folder = folder_of(paper, tier)
+    runs = stored_runs(folder)
+    if runs is None:
+        raise Problem(
+            f"No results of {paper} are stored at tier {tier}. Make them: replicate run {paper} --tier {tier}."
+        )
+    return Tables(runs, folder)
 
 
 def draw(figure: Figure, tables: Tables) -> "Canvas":

@@ -1,0 +1,155 @@
+"""The figures and tables of the stability gap, on made-up tables: what they show is what the tables hold."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from common import style
+from common.claims import load_claims
+from common.errors import Problem
+from common.places import ROOT
+from common.report import draw
+from common.table import Tables
+from papers.stability_gap import curves as cut
+from papers.stability_gap.figures import FIGURES, METHODS, TABLES
+from tests.made_up_tables import PER_TASK, made_up_tables
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    return made_up_tables(tmp_path_factory.mktemp("results") / "small")
+
+
+def texts(canvas):
+    """Every text of a figure, legends too."""
+    import matplotlib.text
+
+    return [t.get_text() for t in canvas.findobj(matplotlib.text.Text)]
+
+
+@pytest.mark.parametrize("name", list(FIGURES))
+def test_every_figure_draws_names_its_data_and_stays_readable(tables, name):
+    canvas = draw(FIGURES[name], tables)
+    canvas.draw_without_rendering()
+    assert any("Dots (JPEG copies)" in text for text in texts(canvas))  # a lossy copy is named in the figure itself
+    assert canvas.get_figwidth() in (style.COLUMN, style.PAGE)
+    shown = [axis for axis in canvas.axes if axis.get_visible()]
+    assert all(axis.lines or axis.collections for axis in shown)
+    assert all(any(a.get_xlabel() for a in shown if a.get_position().x0 == axis.get_position().x0) for axis in shown)
+    import matplotlib.text
+
+    assert min(t.get_fontsize() for t in canvas.findobj(matplotlib.text.Text) if t.get_text()) >= 6.9
+
+
+@pytest.mark.parametrize("name", list(FIGURES))
+def test_no_text_leaves_the_page(tables, name):
+    canvas = draw(FIGURES[name], tables)
+    with style.context():
+        canvas.draw_without_rendering()
+        found = [canvas._supxlabel, *(text for legend in canvas.legends for text in legend.get_texts())]
+        for axis in canvas.axes:
+            found += [axis.title, axis._left_title, axis.xaxis.label, axis.yaxis.label] if axis.get_visible() else []
+        for text in found:
+            box = text.get_window_extent()
+            fits = box.x0 >= -1 and box.x1 <= canvas.bbox.x1 + 1 and box.y0 >= -1 and box.y1 <= canvas.bbox.y1 + 1
+            assert not text.get_text() or fits, text.get_text()
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_every_table_is_of_texts(tables, name):
+    frame = TABLES[name].make(tables)
+    assert len(frame) > 0
+    assert frame.map(lambda cell: isinstance(cell, str)).all(axis=None)
+
+
+def test_one_seed_and_twenty_tasks_draw_too(tmp_path):
+    few = made_up_tables(tmp_path / "smoke", seeds=1, tasks=20, cases=("Split-A",))
+    for figure in FIGURES.values():
+        canvas = draw(figure, few)
+        canvas.draw_without_rendering()
+        assert len(canvas.legends[0].get_texts()) <= 8 if canvas.legends else True
+
+
+def test_curves_are_those_of_the_stored_points(tables):
+    rows = tables.where(spec="er", case="Split-A")
+    curves = cut.curves_of(tables.curves, rows)
+    assert list(curves.ends) == [PER_TASK, 2 * PER_TASK, 3 * PER_TASK]
+    assert curves.percent.shape == (3, 2, 3 * PER_TASK + 1)
+    point = tables.curves[(tables.curves["run_id"] == rows["run_id"].iloc[0]) & (tables.curves["task"] == 1)]
+    step, values = curves.seen(1)
+    assert list(step) == list(point["step"])
+    np.testing.assert_allclose(values[0], 100 * point["accuracy"])
+
+
+def test_around_a_switch_counts_from_the_last_update_of_the_task_before(tables):
+    curves = cut.curves_of(tables.curves, tables.where(spec="er", case="Split-A"))
+    x, values = curves.around(0, [0], 3, 1000)
+    assert list(x) == list(range(-3, PER_TASK + 1))  # cut at the end of the next task
+    np.testing.assert_array_equal(values[:, 3], curves.percent[0][:, PER_TASK])
+    _, mean = curves.around_all(2, 5)
+    pairs = [curves.around(s, [t], 2, 5)[1] for s, t in ((0, 0), (1, 0), (1, 1))]
+    np.testing.assert_allclose(mean, np.mean(pairs, axis=0))
+
+
+def test_gradient_norms_begin_at_the_first_update_of_a_task(tables):
+    rows = tables.where(spec="gradients", case="ER")
+    norms = cut.norms_after_switches(tables.scalars, rows, np.array([12, 24, 36]), 5)
+    own = tables.scalars[tables.scalars["run_id"] == rows["run_id"].iloc[0]].set_index("update")["grad_stability"]
+    np.testing.assert_allclose(norms["stability"][0, 0], (own[12] + own[24]) / 2, rtol=1e-6)
+
+
+def test_runs_without_points_are_refused_by_name(tables):
+    with pytest.raises(Problem, match="no stored curves of er"):
+        cut.curves_of(tables.curves, tables.where(spec="er").assign(run_id="other"))
+    with pytest.raises(Problem, match="no stored gradient norms of er"):
+        cut.norms_after_switches(tables.scalars, tables.where(spec="er"), np.array([12]), 5)
+
+
+def test_a_method_has_one_colour_everywhere_and_no_two_share_it(tables):
+    import matplotlib.colors
+    import seaborn
+
+    assert tuple(style.COLOURS) == METHODS
+    assert len(set(style.COLOURS.values())) == len(style.COLOURS)
+    palette = {matplotlib.colors.to_hex(colour) for colour in seaborn.color_palette("colorblind")} | {"#000000"}
+    assert set(style.COLOURS.values()) <= palette
+    for name in ("methods_class", "methods_domain", "gradients"):
+        for axis in draw(FIGURES[name], tables).axes:
+            method = axis.get_title().split("\n")[0]
+            if method:
+                assert style.COLOURS[method] in {line.get_color() for line in axis.lines}, (name, method)
+
+
+def test_the_style_leaves_matplotlib_as_it_was(tables):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    draw(FIGURES["rotation"], tables)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_the_papers_numbers_in_tables_are_those_of_the_claims(tables):
+    claims = {c.id: c.reported for c in load_claims(ROOT / "papers" / "stability_gap" / "claims.yaml")}
+    one = TABLES["table1"].make(tables)
+    cell = one[(one["metric"] == "WC-ACC") & (one["evaluated"] == "every iteration")][
+        "paper, Split-MiniImagenet"
+    ].item()
+    assert cell == f"{claims['T1-WC'].value:.1f} ± {claims['T1-WC'].spread:.1f}"
+    two = TABLES["table2"].make(tables)
+    known = two[two["paper, Rotated-MNIST"] != "–"]
+    assert list(zip(known["degrees"], known["metric"], strict=True)) == [("10", "min-ACC"), ("80", "min-ACC")]
+
+
+def test_paired_comparison_is_by_seed():
+    rest = {"forg": 0.0, "min_acc": 0.0, "wc_acc": 0.0, "wf10": 0.0}
+    rows = [
+        {"spec": "methods_class", "case": case, "seed": seed, "acc": acc, **rest}
+        for case, values in (("ER", (0.2, 0.6)), ("GEM", (0.3, 0.8)))
+        for seed, acc in enumerate(values)
+    ]
+    # the rows of GEM in another order: pairing must go by seed
+    frame = TABLES["methods_paired"].make(Tables(pd.DataFrame([*rows[:2], rows[3], rows[2]]), ROOT))
+    line = frame[(frame["method"] == "GEM") & (frame["metric"] == "ACC")].iloc[0]
+    assert line["less ER (pp)"] == "+15.0"
+    assert line["95 % interval"] == "[+10.0, +20.0]"
+    assert (line["exact p"], line["remark"]) == ("0.5", "too few seeds to tell")
