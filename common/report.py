@@ -53,7 +53,7 @@ def make(paper: str, tables: Tables, claims_rows: list[dict[str, Any]], quiet: b
 
 
 def stored(paper: str, tier: str) -> Tables:
-    """The tables that lie in results/, without run folders or data. Errors: Problem when none are stored at the tier."""
+    """The tables that lie in results/; needs no run folders and no data. Errors: Problem when none are stored."""
     folder = folder_of(paper, tier)
     runs = stored_runs(folder)
     if runs is None:
