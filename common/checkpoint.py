@@ -1,6 +1,7 @@
 """One file holds the whole state of a run under way: learner, optimiser, generators, position and trace so far."""
 
 import io
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,3 +78,11 @@ def save_weights(folder: Path, learner: Learner) -> None:
     buffer = io.BytesIO()
     torch.save({name: t.cpu() for name, t in learner.net.state_dict().items()}, buffer)
     write_atomic(folder / "weights.pt", buffer.getvalue())
+
+
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The final weights of a run. Errors: Problem when the file is damaged."""
+    try:
+        return dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        raise Problem(damaged(folder, "weights.pt", str(error).splitlines()[0])) from error

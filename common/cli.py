@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from typing import Any, NoReturn
 
@@ -14,9 +15,14 @@ class _Parser(argparse.ArgumentParser):
     """argparse whose errors are Problems, with the nearest valid name."""
 
     def error(self, message: str) -> NoReturn:
-        unknown = message.partition("invalid choice: '")[2].partition("'")[0]
-        if unknown and "argument verb" in message:
-            raise Problem(f"There is no verb '{unknown}'.{nearest(unknown, VERBS)} Verbs: {', '.join(VERBS)}.")
+        # "argument --tier: invalid choice: 'smal' (choose from 'smoke', 'small', 'full')", quoted or not by version
+        choice = re.match(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if choice:
+            what, given, names = choice.groups()
+            if what in ("verb", "VERB"):
+                raise Problem(f"There is no verb '{given}'.{nearest(given, VERBS)} Verbs: {', '.join(VERBS)}.")
+            allowed = names.replace("'", "").split(", ")
+            raise Problem(f"{what} is '{given}'.{nearest(given, allowed)} Allowed: {', '.join(allowed)}.")
         raise Problem(f"{message}. See: {self.prog} --help.")
 
 
@@ -116,7 +122,7 @@ def _target(options: argparse.Namespace, say: Any) -> int:
 
     over = sweep.parse_overrides(options.overrides)
     if options.verb == "plan":
-        seeds = sweep.seed_list(options.seeds) if options.seeds else None
+        seeds = sweep.seed_list(options.seeds) if options.seeds is not None else None
         say(verbs.plan(options.target, options.tier or "smoke", over, seeds), show.plan)
     elif options.verb == "status":
         say(verbs.status(options.target, options.tier, over), show.status)
@@ -130,6 +136,10 @@ def _target(options: argparse.Namespace, say: Any) -> int:
 
             report.write_readmes()
     elif options.verb == "select":
+        if over:
+            raise Problem(
+                f"select takes no overrides, but was given {' '.join(options.overrides)}: they would not be stored."
+            )
         say(verbs.select(options.target, options.tier or "smoke", _settings(options), options.json), show.selection)
     else:
         return _run(options, over, say)
@@ -149,7 +159,7 @@ def _run(options: argparse.Namespace, over: dict[str, Any], say: Any) -> int:
 
     if options.on == "slurm":
         raise Problem("--on slurm is not built yet. Use --on local; inside an sbatch script that works as it is.")
-    seeds = sweep.seed_list(options.seeds) if options.seeds else None
+    seeds = sweep.seed_list(options.seeds) if options.seeds is not None else None
     result = verbs.run(options.target, options.tier or "smoke", over, seeds, _settings(options), options.json)
     say(result, show.outcome)
     if result["stopped"]:

@@ -13,9 +13,11 @@ import time
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from common.errors import Problem
+from common.files import write_atomic
 from common.places import runs_dir
 from common.record import RunFolder
 from common.sweep import Request
@@ -206,11 +208,18 @@ def _work(pipe: Any, settings: Settings) -> None:
         except Problem as problem:
             answer = str(problem)
         except Exception as error:
-            (runs_dir() / request.run_id / "traceback.txt").write_text(traceback.format_exc())
-            answer = (
-                f"{type(error).__name__}: {error} (whole traceback: {runs_dir() / request.run_id / 'traceback.txt'})"
-            )
+            answer = f"{type(error).__name__}: {error} ({_kept(runs_dir() / request.run_id / 'traceback.txt')})"
         pipe.send(("over", answer))
+
+
+def _kept(path: Path) -> str:
+    """Where the traceback of the present error was put; the traceback itself where it cannot be written."""
+    text = traceback.format_exc()
+    try:
+        write_atomic(path, text)
+    except Problem:
+        return text
+    return f"whole traceback: {path}"
 
 
 class _Bar:

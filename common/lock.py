@@ -26,8 +26,7 @@ def held(folder: Path) -> Iterator[None]:
     mine = {"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex}
     for _ in range(3):
         try:
-            with path.open("x") as file:
-                json.dump(mine, file)
+            _create(path, mine)
             break
         except FileExistsError:
             _take_over(path, folder)
@@ -51,31 +50,49 @@ def _make(folder: Path) -> None:
         ) from error
 
 
+def _create(path: Path, mine: dict[str, Any]) -> None:
+    """Nothing; the lock is there and ours. Errors: FileExistsError; Problem when the disk is full."""
+    with path.open("x") as file:
+        try:
+            json.dump(mine, file)
+            file.flush()
+        except OSError as error:
+            path.unlink(missing_ok=True)  # half a lock would keep everybody out
+            raise Problem(f"Cannot write {path}: {error.strerror}. Free space, then give the command again.") from error
+
+
 def _owner(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text()))
-    except (FileNotFoundError, json.JSONDecodeError):
+        owner = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
         return {}
+    return owner if isinstance(owner, dict) else {}
 
 
 def _take_over(path: Path, folder: Path) -> None:
-    """Removes a stale lock by an atomic rename (only one of several takers succeeds); Problem when it is alive."""
+    """Removes a stale lock by an atomic rename; Problem when its owner is alive.
+
+    Of several takers one may be late and move the lock of a faster one: what was moved is looked at, and put back.
+    """
     owner = _owner(path)
     if _living(owner, path, folder):
         raise Problem(
             f"Run {folder.name} is being written by process {owner.get('pid', '?')} on {owner.get('host', '?')}. Wait for it "
             f"(replicate status), or stop that process; then give the command again."
         )
+    stale = path.with_name(f"lock.stale.{uuid.uuid4().hex}")
     with contextlib.suppress(FileNotFoundError):
-        path.rename(path.with_name(f"lock.stale.{uuid.uuid4().hex}"))
-    for old in folder.glob("lock.stale.*"):
-        old.unlink(missing_ok=True)
+        path.rename(stale)
+        if _owner(stale).get("token") != owner.get("token"):
+            with contextlib.suppress(FileExistsError):
+                os.link(stale, path)
+        stale.unlink()
 
 
 def _living(owner: dict[str, Any], path: Path, folder: Path) -> bool:
-    if owner.get("host") == socket.gethostname():
+    if owner.get("host") == socket.gethostname() and isinstance(owner.get("pid"), int):
         try:
-            os.kill(int(owner["pid"]), 0)
+            os.kill(owner["pid"], 0)
         except ProcessLookupError:
             return False
         except PermissionError:

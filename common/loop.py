@@ -238,7 +238,7 @@ def _inherit(net: torch.nn.Module, parent: dict[str, str]) -> None:
     path = runs_dir() / parent["run"] / "weights.pt"
     if not path.exists():
         raise Problem(f"The parent run {parent['run']} has no {path.name} yet. Run its target first.")
-    weights = torch.load(path, map_location="cpu", weights_only=True)
+    weights = checkpoint.read_weights(path.parent)
     if parent["take"] == "trunk":
         weights = {name: t for name, t in weights.items() if name.startswith("trunk.")}
     own = net.state_dict()

@@ -102,10 +102,18 @@ def _source(path: str) -> tuple[ast.Module, bytes]:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         spec = None
-    if spec is None or not spec.origin:
+    if spec is None:
         raise Problem(f"'{path}' cannot be found: there is no module '{module}'. Run from the folder that holds it.")
+    if not spec.origin or not spec.origin.endswith(".py"):
+        raise Problem(
+            f"'{path}' cannot be read: '{module}' has no Python source. A part is a function or class in a .py file."
+        )
     raw = Path(spec.origin).read_bytes()
-    return ast.parse(raw), raw
+    try:
+        return ast.parse(raw), raw
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise Problem(f"{spec.origin}{line} is no Python that can be read: {error}.") from error
 
 
 def _own_version(tree: ast.Module, raw: bytes) -> str:
@@ -131,10 +139,19 @@ def _parameters(tree: ast.Module, attribute: str, path: str) -> dict[str, Parame
     return {
         argument.arg: Parameter(
             ast.unparse(argument.annotation) if argument.annotation else "object",
-            REQUIRED if default is None else ast.literal_eval(default),
+            REQUIRED if default is None else _default(default, argument.arg, path),
         )
         for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
     }
+
+
+def _default(node: ast.expr, name: str, path: str) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        raise Problem(
+            f"The default of '{name}' of {path} is `{ast.unparse(node)}`, but must be a value written out, such as 0.5."
+        ) from None
 
 
 def check(part: Part, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -101,10 +101,17 @@ class RunFolder:
         A run that says "running" but whose process is gone (or, on another host, silent for ten minutes) is
         "interrupted": the next `replicate run` resumes it.
         """
+        path = self.path / "status.json"
         try:
-            status = read_json(self.path / "status.json")
+            status = read_json(path)
         except FileNotFoundError:
             return {"state": "missing", "updates": 0, "total": 0}
+        except OSError as error:
+            raise Problem(
+                f"Cannot read {path}: {error.strerror}. Let REPLICATE_RUNS name a folder that can be read and written."
+            ) from error
+        if not isinstance(status, dict) or not {"state", "updates"} <= status.keys():
+            raise Problem(f"{path} is damaged. Move it away and run the command that made it again.")
         if status["state"] == "running" and not _alive(status):
             status["state"] = "interrupted"
         return status
@@ -131,6 +138,8 @@ class RunFolder:
             with np.load(path, allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
         except FileNotFoundError:
+            if self.done():
+                raise Problem(damaged(self.path, "trace.npz", "it is missing though the run is done")) from None
             raise Problem(f"Run {self.run_id} has no trace yet ({path} is missing). Run its target again.") from None
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise Problem(damaged(self.path, "trace.npz", error)) from error

@@ -25,16 +25,22 @@ def axes_of(paper: str, spec: str, tier: str, case: str) -> list[str]:
     return sorted({**content["grid"], **part.get("grid", {}), **(cases.get(case) or {}).get("grid", {})})
 
 
+def refuse_test_images(requests: list[Request]) -> None:
+    """Nothing. Errors: Problem when a run measures on test images, by which nothing may be chosen."""
+    for request in requests:
+        if request.run.stream.settings.get("evaluate_on") != "validation":
+            raise Problem(
+                f"{request.paper}/{request.spec} measures on test images; select with stream.evaluate_on=validation."
+            )
+
+
 def scores(requests: list[Request]) -> list[dict[str, Any]]:
     """One row a case and grid point, best first: mean ACC over seeds, and the settings. Errors: Problem, runs missing."""
+    refuse_test_images(requests)
     groups: dict[tuple[str, tuple[tuple[str, Any], ...]], list[float]] = {}
     for request in requests:
         axes = axes_of(request.paper, request.spec, request.tier, request.case)
         flat = request.run.flat()
-        if flat["stream.evaluate_on"] != "validation":
-            raise Problem(
-                f"{request.paper}/{request.spec} measures on test images; select with stream.evaluate_on=validation."
-            )
         point = tuple((axis, flat[axis]) for axis in axes)
         groups.setdefault((request.case, point), []).append(table.measured(request)["acc"])
     rows = [

@@ -107,6 +107,16 @@ LIMITS: dict[str, tuple[float, float]] = {
     "optimiser.weight_decay": (0, 1e6),
     "learner.alpha": (0, 1),
     "learner.memory": (1, 10**9),
+    "learner.strength": (0, 1e12),
+    "learner.damping": (1e-12, 1e6),
+    "learner.gamma": (0, 1e6),
+    "learner.temperature": (1e-3, 1e6),
+    "learner.fisher_batch": (1, 10**7),
+    "model.hidden": (1, 10**6),
+    "model.width": (1, 10**5),
+    "stream.classes_per_task": (1, 10**6),
+    "stream.first_class": (0, 10**6),
+    "stream.degrees": (-360, 360),
 }
 
 
@@ -116,7 +126,7 @@ def resolve(raw: dict[str, Any], digest: str) -> RunSpec:
     digest: content digest of the data set `raw["data"]`, part of the run's identity.
     """
     problems = [
-        f"'{key}' is no part of a run.{nearest(key, FIELDS)} Allowed: {', '.join(FIELDS)}."
+        f"'{key}' is no part of a run.{nearest(str(key), FIELDS)} Allowed: {', '.join(FIELDS)}."
         for key in raw.keys() - set(FIELDS)
     ]
     chosen = {kind: _part(kind, raw.get(kind), problems) for kind in parts.KINDS}
@@ -176,8 +186,13 @@ def _out_of_range(spec: RunSpec) -> list[str]:
     return [
         f"{key} is {flat[key]}, but must lie between {low:g} and {high:g}."
         for key, (low, high) in LIMITS.items()
-        if isinstance(flat.get(key), (int, float)) and not low <= flat[key] <= high
+        if not all(low <= value <= high for value in _numbers(flat.get(key)))
     ]
+
+
+def _numbers(value: Any) -> list[float]:
+    values = value if isinstance(value, list) else [value]
+    return [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
 
 
 def impossible(spec: RunSpec) -> list[str]:

@@ -9,6 +9,7 @@ SPEC/CASE for another one (papers/<paper>/selected/<tier>.yaml).
 """
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,7 +23,9 @@ from common.spec import RunSpec, resolve
 from common.streams import data
 
 TIERS = ("smoke", "small", "full")
+MOST_SEEDS = 100_000  # of one request; more is a slip of the finger
 KEYS = {"about", "extends", "run", "seeds", "cases", "grid", "tiers", "selected"}
+MAPPINGS = {"run", "cases", "grid", "tiers"}
 TIER_KEYS = {"run", "seeds", "cases", "grid", "selected"}
 
 
@@ -103,15 +106,7 @@ def with_parents(requests: list[Request]) -> list[Request]:
 def load(paper: str, spec: str) -> dict[str, Any]:
     """A spec file with what it extends merged in. Errors: Problem for what is no YAML, no mapping or an unknown key."""
     content = _read(ROOT / "papers" / paper / "specs" / f"{spec}.yaml")
-    wrong = [
-        f"'{k}' is no key of a spec.{nearest(str(k), KEYS)} Allowed: {', '.join(sorted(KEYS))}."
-        for k in content.keys() - KEYS
-    ]
-    for tier, part in content.get("tiers", {}).items():
-        if tier not in TIERS:
-            wrong.append(f"'{tier}' is no tier.{nearest(str(tier), TIERS)} Tiers: {', '.join(TIERS)}.")
-        elif not isinstance(part, dict) or part.keys() - TIER_KEYS:
-            wrong.append(f"Tier '{tier}' must be a mapping with: {', '.join(sorted(TIER_KEYS))}.")
+    wrong = _misshapen(content)
     if wrong:
         raise Problem(*wrong)
     content["tiers"] = {
@@ -120,29 +115,66 @@ def load(paper: str, spec: str) -> dict[str, Any]:
     return {"run": {}, "seeds": [0], "cases": {}, "grid": {}, "tiers": {}, **content}
 
 
+def _misshapen(content: dict[str, Any]) -> list[str]:
+    """Sentences on keys that a spec cannot have and on values of the wrong shape."""
+    wrong = [
+        f"'{k}' is no key of a spec.{nearest(str(k), KEYS)} Allowed: {', '.join(sorted(KEYS))}."
+        for k in content
+        if k not in KEYS
+    ]
+    tiers = content.get("tiers", {})
+    for tier, part in tiers.items() if isinstance(tiers, dict) else ():
+        if tier not in TIERS:
+            wrong.append(f"'{tier}' is no tier.{nearest(str(tier), TIERS)} Tiers: {', '.join(TIERS)}.")
+        elif not isinstance(part, dict) or part.keys() - TIER_KEYS:
+            wrong.append(f"Tier '{tier}' must be a mapping with: {', '.join(sorted(TIER_KEYS))}.")
+    parts_ = [content, *(p for p in (tiers.values() if isinstance(tiers, dict) else ()) if isinstance(p, dict))]
+    for part in parts_:
+        for key in MAPPINGS & part.keys():
+            if not isinstance(part[key], dict):
+                wrong.append(f"'{key}' must be a mapping, but is {part[key]!r}.")
+        cases = part.get("cases")
+        for case, variant in cases.items() if isinstance(cases, dict) else ():
+            if not isinstance(variant, dict | None) or not isinstance((variant or {}).get("grid", {}), dict):
+                wrong.append(f"The case '{case}' must be a mapping of settings (its grid too), but is {variant!r}.")
+        if not isinstance(part.get("selected", []), str | list):
+            wrong.append(f"'selected' must be the name of a spec or a list of them, but is {part['selected']!r}.")
+    return wrong
+
+
 def _own_tiers(paper: str, spec: str) -> set[str]:
     """Tiers that the file names itself; what it extends only says how they look."""
     own = _yaml(ROOT / "papers" / paper / "specs" / f"{spec}.yaml").get("tiers")
     return set(own) if isinstance(own, dict) else set()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if path in below:
+        raise Problem(f"{path} extends itself. Name another file in its 'extends'.")
     content = dict(_yaml(path))
     if "extends" in content:
-        content = merge(_read(path.parent / str(content.pop("extends"))), content)
+        content = merge(_read(path.parent / str(content.pop("extends")), (*below, path)), content)
     return content
 
 
-@cache
 def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        return _parsed(path, path.stat().st_mtime_ns)
+    except FileNotFoundError:
+        raise Problem(f"{path.name} is missing in {path.parent}.") from None
+
+
+@cache
+def _parsed(path: Path, changed: int) -> dict[str, Any]:
+    """The content of a file, read once for as long as it does not change."""
     import omegaconf
     import yaml
 
     try:
         content = omegaconf.OmegaConf.to_container(omegaconf.OmegaConf.load(path), resolve=True)
     except FileNotFoundError:
-        raise Problem(f"{path.name} is missing in {path.parent}.") from None
-    except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException, OSError) as error:
+        raise
+    except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException, OSError, ValueError) as error:
         raise Problem(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(content, dict):
         raise Problem(
@@ -166,7 +198,7 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
     """{"learner.alpha": 1} -> {"learner": {"alpha": 1}}; nested mappings stay."""
     tree: dict[str, Any] = {}
     for key, value in flat.items():
-        *way, last = key.split(".")
+        *way, last = str(key).split(".")
         branch: dict[str, Any] = {}
         leaf = branch
         for word in way:
@@ -198,7 +230,7 @@ def _requests(
         for layer in (variant, selected(paper, tier, case, cases[case].get("selected", chosen)), point, overrides):
             raw = merge(raw, nested(layer))
         try:
-            parent = _parent(raw, tier, int(raw.get("seed", seed)))
+            parent = _parent(raw, tier, raw.get("seed", seed), f"{paper}/{spec}")
             identity = {
                 "parent": None if parent is None else {"run": parent.run_id, "take": raw["parent"].get("take", "trunk")}
             }
@@ -244,7 +276,7 @@ def selected(paper: str, tier: str, case: str, sources: list[str] | str) -> dict
     return {}
 
 
-def _parent(raw: dict[str, Any], tier: str, seed: int) -> Request | None:
+def _parent(raw: dict[str, Any], tier: str, seed: Any, child: str) -> Request | None:
     """The one run that a spec starts from: `parent: {spec: PAPER/SPEC, case: ..., seed: ..., take: trunk | all}`."""
     given = raw.get("parent")
     if given is None:
@@ -252,13 +284,15 @@ def _parent(raw: dict[str, Any], tier: str, seed: int) -> Request | None:
     allowed = {"spec", "case", "seed", "take"}
     if (
         not isinstance(given, dict)
-        or "spec" not in given
+        or not isinstance(given.get("spec"), str)
         or given.keys() - allowed
         or given.get("take", "trunk") not in ("trunk", "all")
     ):
         raise Problem(
             f"parent is {given!r}, but must be a mapping with spec (PAPER/SPEC) and, where wanted, case, seed, take (trunk or all)."
         )
+    if _descends(given["spec"], child):
+        raise Problem(f"parent.spec is {given['spec']}, which makes {child} its own parent. Name another spec.")
     requests = [
         r for r in expand(given["spec"], tier, seeds=[given.get("seed", seed)]) if r.case == given.get("case", r.case)
     ]
@@ -268,6 +302,30 @@ def _parent(raw: dict[str, Any], tier: str, seed: int) -> Request | None:
             f"parent.spec {given['spec']} at tier {tier} gives {len(requests)} runs; name one with parent.case."
         )
     return requests[0]
+
+
+def _descends(spec: str, child: str) -> bool:
+    """Whether `spec` is `child` or names it as a parent, itself or through the specs that it names."""
+    waiting, met = [spec], set()
+    while waiting:
+        name = waiting.pop()
+        if name == child:
+            return True
+        paper, _, stem = name.partition("/")
+        if name not in met and paper in papers() and stem in specs(paper):
+            met.add(name)
+            waiting += _parents_named(load(paper, stem))
+    return False
+
+
+def _parents_named(value: Any) -> Iterator[str]:
+    """Every `parent: {spec: ...}` or `parent.spec: ...` anywhere in a spec."""
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        if key == "parent.spec" and isinstance(inner, str):
+            yield inner
+        if key == "parent" and isinstance(inner, dict) and isinstance(inner.get("spec"), str):
+            yield inner["spec"]
+        yield from _parents_named(inner)
 
 
 def _points(axes: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
@@ -285,8 +343,11 @@ def seed_list(given: Any) -> list[int]:
     try:
         words = given.split(",") if isinstance(given, str) else list(given)
         spans = [str(word).split("-") for word in words]
-        seeds = [seed for span in spans for seed in range(int(span[0]), int(span[-1]) + 1)]
-    except (TypeError, ValueError, AttributeError):
+        ranges = [range(int(span[0]), int(span[-1]) + 1) for span in spans]
+        if sum(map(len, ranges)) > MOST_SEEDS:
+            raise Problem(f"seeds are {given!r}; give at most {MOST_SEEDS} of them, as 0-4 or 0,1,2.")
+        seeds = [seed for one in ranges for seed in one]
+    except (TypeError, ValueError, AttributeError, OverflowError):
         seeds = []
     if not seeds:
         raise Problem(f"seeds are {given!r}; give them as 0-4 or 0,1,2.")
@@ -311,12 +372,19 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
                 f"'{key}' is no setting of a run.{nearest(key, ALL_KEYS)} Settings look like learner.alpha, stream.tasks, budget.batch."
             )
         try:
-            found[key] = yaml.safe_load(value)
+            found[key] = _number(yaml.safe_load(value))
         except yaml.YAMLError:
             wrong.append(f"The value of {key} is '{value}', which cannot be read. Quote it, such as {key}='\"text\"'.")
     if wrong:
         raise Problem(*wrong)
     return found
+
+
+def _number(value: Any) -> Any:
+    """1e-3 as the number it means: YAML 1.1 alone would take it for a text, unlike in spec files."""
+    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value):
+        return float(value)
+    return [_number(v) for v in value] if isinstance(value, list) else value
 
 
 ALL_KEYS = (

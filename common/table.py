@@ -9,7 +9,6 @@ A run that is not in the runs folder is taken from the stored table by its id: s
 
 import hashlib
 import importlib
-import importlib.util
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,8 +87,8 @@ def measured(request: Request) -> dict[str, Any]:
 @cache
 def measures_of(paper: str) -> Any:
     """The paper's module of measures, or None where it has none."""
-    name = f"papers.{paper}.measures"
-    return importlib.import_module(name) if importlib.util.find_spec(name) else None
+    there = (ROOT / "papers" / paper / "measures.py").exists()
+    return importlib.import_module(f"papers.{paper}.measures") if there else None
 
 
 @cache
@@ -146,9 +145,17 @@ def _parsed(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        return pd.read_csv(path, keep_default_na=True, na_values=[""], low_memory=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise Problem(f"{path} is damaged ({error}). Restore it (git checkout) or run the target again.") from error
+        if not path.read_bytes().endswith(b"\n"):
+            raise ValueError("its last line is cut short")
+        found = pd.read_csv(path, keep_default_na=True, na_values=[""], low_memory=False)
+        if "run_id" not in found or not isinstance(found.index, pd.RangeIndex):  # the latter: more cells than names
+            raise ValueError("it is no table with a column run_id")
+        return found
+    except ValueError as error:  # what pandas raises for a file that is no table is a ValueError too
+        raise Problem(
+            f"{path} is damaged ({str(error).strip()}). Restore it (git checkout), or remove it and run the target "
+            "again."
+        ) from error
 
 
 def _row(request: Request) -> dict[str, Any]:

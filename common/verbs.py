@@ -91,6 +91,7 @@ def run(
 def status(target: str, tier: str | None = None, overrides: Overrides = None) -> list[dict[str, Any]]:
     """Every run of a target with its state, progress, seconds left, host and last error, from the run folders alone."""
     rows = []
+    _sensible(target, tier, overrides)
     for name in (tier,) if tier else TIERS:
         for request in _reachable(target, name, overrides):
             state = RunFolder(runs_dir() / request.run_id).status()
@@ -112,6 +113,7 @@ def claims(target: str, tier: str | None = None, overrides: Overrides = None) ->
     from common import verdicts
 
     rows = []
+    _sensible(target, tier, overrides)
     for paper in sorted({paper for paper, _ in sweep.targets(target)}):
         functions = getattr(table.measures_of(paper), "MEASURES", {})
         for name in (tier,) if tier else TIERS:
@@ -125,6 +127,7 @@ def figures(target: str, tier: str | None = None, overrides: Overrides = None, q
     from common import report
 
     made: list[str] = []
+    _sensible(target, tier, overrides)
     for paper in sorted({paper for paper, _ in sweep.targets(target)}):
         for name in (tier,) if tier else TIERS:
             stored = tables(paper, name, overrides, store=True)
@@ -152,7 +155,10 @@ def select(
     from common import select as selection
 
     paper, _, name = spec.partition("/")
+    if not name:
+        raise Problem(f"'{spec}' is no single spec; select takes PAPER/SPEC, such as stability_gap/select_class.")
     requests = sweep.expand(spec, tier)
+    selection.refuse_test_images(requests)
     outcome = launch.run_local(requests, settings or launch.Settings(), _updates(requests), quiet)
     if outcome.failed or outcome.stopped:
         raise Problem("Nothing was selected: not every run is done.", *outcome.failed.values())
@@ -167,7 +173,9 @@ def show(what: str) -> dict[str, Any]:
         from common import report
 
         return report.origin(path)
-    matches = [p for p in sorted(runs_dir().glob(f"{what}*")) if (p / "spec.json").exists()]
+    folders = sorted(runs_dir().iterdir()) if runs_dir().is_dir() else []
+    matches = [p for p in folders if what and p.name.startswith(what) and (p / "spec.json").exists()]
+    matches = [p for p in matches if p.name == what] or matches
     if len(matches) != 1:
         which = f"{len(matches)} runs begin with it" if matches else f"there is no such run in {runs_dir()}"
         raise Problem(f"'{what}' names neither a figure file nor one run: {which}. Run ids: replicate status all.")
@@ -200,6 +208,20 @@ def _reachable(target: str, tier: str, overrides: Overrides) -> list[Request]:
         except Problem:
             continue
     return sweep.with_parents(found)
+
+
+def _sensible(target: str, tier: str | None, overrides: Overrides) -> None:
+    """Nothing, or the Problem of overrides under which nothing at all can be resolved: a typing error, most likely."""
+    problems: list[str] = []
+    for paper, spec in sweep.targets(target) if overrides else ():
+        for name in (tier,) if tier else TIERS:
+            try:
+                if sweep.expand(f"{paper}/{spec}", name, overrides):
+                    return
+            except Problem as problem:
+                problems += problem.messages
+    if problems:
+        raise Problem(*dict.fromkeys(problems))
 
 
 def _updates(requests: list[Request]) -> dict[str, int]:

@@ -1,6 +1,8 @@
 """Every test has folders of its own and one torch thread; small specs on the embedded digits."""
 
+import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,6 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     """One torch thread, where a test uses torch at all."""
-    import sys
-
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
@@ -64,3 +64,17 @@ def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     yield write
     for cached in (table.measures_of, table.measures_version):
         cached.cache_clear()
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are forked, which spares them the import of torch; they are processes of their own all the same."""
+    import torch
+
+    from common import launch, loop, verbs
+
+    assert loop
+    torch.set_num_threads(1)
+    context = multiprocessing.get_context("fork")
+    monkeypatch.setattr(launch.multiprocessing, "get_context", lambda method: context)
+    monkeypatch.setattr(verbs, "figures", lambda *_, **__: [])  # what runs is of interest here, not what is drawn
