@@ -5,7 +5,7 @@ Everywhere: thin vertical lines are task switches, bands and error bars one samp
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +14,20 @@ from common.drawings import Figure, data_titles
 from common.errors import Problem
 from common.stats import pearson
 from common.table import Tables
-from papers.stability_gap.curves import Curves, curves_of, in_order, norms_after_switches
+from papers.stability_gap.curves import curves_of, in_order, norms_after_switches
+from papers.stability_gap.panels import (
+    METRICS,
+    floor_of,
+    footnote,
+    mark_switches,
+    metrics_at,
+    shown_tasks,
+    stream_axis,
+    switch_axes,
+)  # fmt: skip
 from papers.stability_gap.tables import TABLES
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 __all__ = ["FIGURES", "TABLES"]
@@ -28,10 +36,6 @@ METHODS = tuple(style.COLOURS)
 AFTER = 50  # updates shown after a switch
 RHOS = {"every iteration": "", "every 10": "@10", "every 100": "@100", "task ends only": "@boundaries"}
 RHO_STYLES = (("#949494", "-", 1.0), ("#0173b2", ".-", 0.8), ("#029e73", "s-", 0.9), ("#d55e00", "D--", 1.0))
-METRICS = (
-    ("acc", "ACC", "#000000"), ("min_acc", "min-ACC", "#0173b2"), ("wc_acc", "WC-ACC", "#56b4e9"),
-    ("wf10", "WF10", "#d55e00"), ("forg", "FORG", "#de8f05"),
-)  # fmt: skip
 
 
 def streams(spec: str, tables: Tables) -> "Canvas":
@@ -40,7 +44,7 @@ def streams(spec: str, tables: Tables) -> "Canvas":
     figure, axes = style.sheet(len(cases), 2, style.PAGE, 1.9, ratios=(2, 1))
     for (whole, close), (case, rows) in zip(axes, cases.items(), strict=True):
         curves = curves_of(points, rows)
-        shown = _shown(curves.tasks)
+        shown = shown_tasks(curves.tasks)
         for task, colour in zip(shown, style.graded(len(shown)), strict=True):
             step, values = curves.seen(task)
             style.band(whole, step, values, colour, f"task {task + 1}")
@@ -48,10 +52,10 @@ def streams(spec: str, tables: Tables) -> "Canvas":
             whole.plot(step[ends], values.mean(axis=0)[ends], "D", color=colour, mec="white", mew=0.4, clip_on=False)
             if task > 0:
                 style.band(close, *curves.around(task - 1, list(range(task)), 10, AFTER), colour)
-        _stream_axis(whole, curves, case, rows)
-        _switch_axes([close], "zoom: mean of the old tasks")
+        stream_axis(whole, curves, case, rows)
+        switch_axes([close], "zoom: mean of the old tasks")
     style.legend(figure, axes)
-    _footnote(
+    footnote(
         figure,
         tables,
         spec,
@@ -73,7 +77,7 @@ def methods(spec: str, tables: Tables) -> "Canvas":
             axis.plot(step, values.mean(axis=0), color=style.COLOURS["ER"], lw=0.6, alpha=0.7)
         style.band(axis, *curves.seen(0), colour)
         style.band(axis, *curves.seen(1), colour, line=":")
-        _switches(axis, curves)
+        mark_switches(axis, curves)
         acc, worst = (100 * rows[metric].mean() for metric in ("acc", "wc_acc"))
         axis.set_title(f"{case}\nACC {acc:.0f} %, WC-ACC {worst:.0f} %", color=colour)
         style.percent(axis, "accuracy (%)" if axis in axes[:, 0] else "")
@@ -81,28 +85,35 @@ def methods(spec: str, tables: Tables) -> "Canvas":
         axis.set_xlabel("iteration")
     for axis in axes.flat[len(cases) :]:
         axis.set_visible(False)
-    _footnote(figure, tables, spec, "solid: task 1, dotted: task 2, thin blue: task 1 with ER")
+    footnote(figure, tables, spec, "solid: task 1, dotted: task 2, thin blue: task 1 with ER")
     return figure
 
 
 def rotation(tables: Tables) -> "Canvas":
-    """Accuracy on the first task under each angle, and the metrics against the angle (Fig. 3, Table 2)."""
+    """Task 1 from the first switch on under each angle, and the metrics against the angle (Fig. 3, Table 2)."""
     rows, points = tables.where(spec="rotation"), tables.curves
     angles = sorted(rows["stream.degrees"].unique())
-    figure, axes = style.sheet(1, 2, style.PAGE, 2.4, ratios=(1.5, 1))
-    left, right = axes[0]
+    figure, axes = style.sheet(1, 3, style.PAGE, 2.3, ratios=(1.7, 1, 1))
     for angle, colour in zip(angles, style.graded(len(angles)), strict=True):
         curves = curves_of(points, rows[rows["stream.degrees"] == angle])
-        style.band(left, *curves.seen(0), colour, f"{angle:g}°")
-    _stream_axis(left, curves, "task 1", rows)
-    for metric, label, colour in METRICS:
-        style.bars(right, angles, _by_seed(rows, "stream.degrees", metric), colour, label)
-    right.set_xticks(angles)
-    right.set_xlabel("rotation between tasks (degrees)")
-    style.percent(right, "metric at the end (%)")
-    style.legend(figure, left, place="left", title="rotation")
-    style.legend(figure, right, place="right")
-    _footnote(figure, tables, "rotation", named=True)
+        step, values = curves.seen(0)
+        late = step >= curves.ends[0] - 30
+        style.band(axes[0, 0], step[late], values[:, late], colour, f"{angle:g}°")
+    for axis, metrics in ((axes[0, 1], METRICS[:3]), (axes[0, 2], METRICS[3:])):
+        for metric, label, colour in metrics:
+            by_angle = rows.pivot_table(index="seed", columns="stream.degrees", values=metric).dropna()
+            style.bars(axis, angles, 100 * by_angle.to_numpy(), colour, label)
+        axis.set_xticks(angles)
+        axis.set_xlabel("rotation (degrees)")
+    for axis, label in ((axes[0, 0], "accuracy (%)"), (axes[0, 1], "metric at the end (%)")):
+        style.percent(axis, label, floor_of(axis))
+    axes[0, 2].set_ylabel("percentage points")
+    mark_switches(axes[0, 0], curves)
+    axes[0, 0].set_xlabel("iteration")
+    axes[0, 0].set_title("task 1: " + ", ".join(data_titles(rows)), loc="left")
+    style.legend(figure, axes[0, 0], place="left", title="rotation")
+    style.legend(figure, axes[0, 1:], place="right")
+    footnote(figure, tables, "rotation", named=True)
     return figure
 
 
@@ -117,13 +128,13 @@ def evaluation_period(tables: Tables) -> "Canvas":
         for (words, at), (colour, line, width) in zip(RHOS.items(), RHO_STYLES, strict=True):
             kept = np.isin(step, curves.ends) | (step % int(at[1:] or 1) == 0 if at[1:] != "boundaries" else False)
             left.plot(step[kept], mean[kept], line, color=colour, label=words, ms=3, lw=width)
-        _stream_axis(left, curves, f"{case}, task 1", rows)
-        _metrics(right, rows, lambda rows, metric: rows[[metric + at for at in RHOS.values()]])
+        stream_axis(left, curves, f"{case}, task 1", rows)
+        metrics_at(right, rows, lambda rows, metric: rows[[metric + at for at in RHOS.values()]])
         right.set_xticks(range(4), ["1", "10", "100", "ends"])
         right.set_xlabel("iterations between evaluations")
     style.legend(figure, axes[0, 0], place="left", title="evaluated")
     style.legend(figure, axes[0, 1], place="right")
-    _footnote(figure, tables, "er", named=True)
+    footnote(figure, tables, "er", named=True)
     return figure
 
 
@@ -145,7 +156,7 @@ def gradients(tables: Tables) -> "Canvas":
     axes[1, 0].set_ylabel("gradient norm")
     axes[1, 0].set_ylim(bottom=0)
     style.legend(figure, axes)
-    _footnote(figure, tables, "gradients", "mean over all switches; norms: linear below 0.01, logarithmic above")
+    footnote(figure, tables, "gradients", "mean over all switches; norms: linear below 0.01, logarithmic above")
     return figure
 
 
@@ -183,13 +194,15 @@ def memory(tables: Tables) -> "Canvas":
     left, right = axes[0]
     for size, name, colour in zip(sizes, names, style.graded(len(sizes)), strict=True):
         style.band(left, *curves_of(points, rows[rows["learner.memory"] == size]).around_all(10, 100), colour, name)
-    _switch_axes([left], "mean of the old tasks, all switches")
-    _metrics(right, rows, lambda rows, metric: rows.pivot_table(index="seed", columns="learner.memory", values=metric))
+    switch_axes([left], "mean of the old tasks, all switches")
+    metrics_at(
+        right, rows, lambda rows, metric: rows.pivot_table(index="seed", columns="learner.memory", values=metric)
+    )
     right.set_xticks(range(len(sizes)), names)
     right.set_xlabel("samples in memory")
     style.legend(figure, left, place="left", title="memory")
     style.legend(figure, right, place="right")
-    _footnote(figure, tables, "memory")
+    footnote(figure, tables, "memory")
     return figure
 
 
@@ -214,63 +227,12 @@ def _around_switches(tables: Tables, spec: str, panels: str, lines: str, words: 
             if len(own):
                 style.band(axis, *curves_of(points, own).around_all(10, 100), colour, words.format(value), line)
         axis.set_title(name if len(names) > 1 else "")
-    _switch_axes(list(axes[0]))
+    switch_axes(list(axes[0]))
     for axis in axes[0]:
         axis.set_ylabel("mean of the old tasks (%)")
     style.legend(figure, axes)
-    _footnote(figure, tables, spec)
+    footnote(figure, tables, spec)
     return figure
-
-
-def _shown(tasks: int) -> list[int]:
-    """The tasks that are drawn: all of up to six, else five spread over the stream."""
-    return list(range(tasks)) if tasks <= 6 else [0, *(round(tasks * share) for share in (0.2, 0.4, 0.6, 0.8))]
-
-
-def _by_seed(rows: "pd.DataFrame", axis: str, metric: str) -> Any:
-    """Percent [seeds, values of the axis in order]; seeds without every value are left out."""
-    return 100 * rows.pivot_table(index="seed", columns=axis, values=metric).dropna().to_numpy()
-
-
-def _metrics(axis: "Axes", rows: "pd.DataFrame", values: "Callable[[pd.DataFrame, str], pd.DataFrame]") -> None:
-    """ACC, min-ACC and WC-ACC at places 0, 1, ...; values: rows and metric -> a line a seed, a column a place."""
-    for shift, (metric, label, colour) in zip((0, -0.04, 0.04), METRICS[:3], strict=True):
-        found = 100 * values(rows, metric).dropna().to_numpy()
-        style.bars(axis, np.arange(found.shape[1]) + shift, found, colour, label)
-    style.percent(axis, "metric at the end (%)")
-
-
-def _switches(axis: "Axes", curves: Curves) -> None:
-    for end in curves.ends[:-1]:
-        axis.axvline(end, color=style.MUTED, lw=0.5, alpha=0.6, zorder=0)
-
-
-def _stream_axis(axis: "Axes", curves: Curves, title: str, rows: "pd.DataFrame") -> None:
-    _switches(axis, curves)
-    style.percent(axis)
-    axis.set_xlim(0, curves.step[-1])
-    axis.set_xlabel("iteration")
-    axis.set_title(": ".join(word for word in (title, ", ".join(data_titles(rows))) if word), loc="left")
-
-
-def _switch_axes(axes: "list[Axes]", title: str = "") -> None:
-    """Axes of updates since a switch, all with one y range: from the multiple of 25 below what is drawn."""
-    lowest = min(float(axis.dataLim.y0) for axis in axes)
-    for axis in axes:
-        axis.axvline(0, color=style.MUTED, lw=0.5, alpha=0.6, zorder=0)
-        axis.set_xlabel("iterations after the switch")
-        style.percent(axis, low=25 * int(max(0.0, min(lowest, 99.0)) // 25))
-        if title:
-            axis.set_title(title)
-
-
-def _footnote(figure: "Canvas", tables: Tables, spec: str, words: str = "", named: bool = False) -> None:
-    """Data sets (unless `named` in the titles already), seeds, and words."""
-    rows = tables.where(spec=spec)
-    seeds = int(rows["seed"].nunique())
-    spread = f"mean ± SD over {seeds} seeds" if seeds > 1 else "one seed"
-    parts = [] if named else data_titles(rows)
-    style.footnote(figure, "; ".join(part for part in (*parts, spread, words) if part))
 
 
 CI, DI = "class-incremental", "domain-incremental"
