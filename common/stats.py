@@ -24,10 +24,15 @@ UNKNOWN: Interval = (math.nan, math.nan)
 
 @lru_cache(maxsize=8)
 def _resamples(n: int) -> npt.NDArray[np.int64]:
-    """Indices [resamples, n]: all n^n of them up to EXACT_BOOTSTRAP, else 10,000 drawn with a fixed seed."""
+    """Indices [resamples, n]: all n^n of them up to EXACT_BOOTSTRAP, else `_draws` of them with a fixed seed."""
     if n <= EXACT_BOOTSTRAP:
         return np.array(list(itertools.product(range(n), repeat=n)), dtype=np.int64)
-    return np.random.default_rng(0).integers(0, n, (10_000, n))
+    return np.random.default_rng(0).integers(0, n, (_draws(n, 10_000), n))
+
+
+def _draws(n: int, most: int) -> int:
+    """How many resamples or sign patterns of n values: `most`, fewer for hundreds of seeds, so that it stays quick."""
+    return max(2_000, min(most, 2_000_000 // n))
 
 
 def bootstrap_interval(values: Sequence[float] | Floats, level: float = 0.95) -> Interval:
@@ -50,8 +55,8 @@ def bootstrap_interval(values: Sequence[float] | Floats, level: float = 0.95) ->
 def paired_permutation_p(differences: Sequence[float] | Floats, alternative: Alternative = "two-sided") -> float:
     """p of the sign-flip test against "the differences scatter around zero"; NaN for no difference or a NaN.
 
-    Exact (all 2^n sign patterns) up to 16 differences; beyond, 100,000 patterns drawn with a fixed seed and
-    the observed one. `alternative`: "greater" asks whether the differences lie above zero.
+    Exact (all 2^n sign patterns) up to 16 differences; beyond, up to 100,000 patterns drawn with a fixed seed
+    and the observed one. `alternative`: "greater" asks whether the differences lie above zero.
     """
     sample = np.asarray(differences, dtype=np.float64)
     if len(sample) == 0 or np.isnan(sample).any():
@@ -61,7 +66,7 @@ def paired_permutation_p(differences: Sequence[float] | Floats, alternative: Alt
         for value in sample:
             sums = np.concatenate((sums + value, sums - value))
     else:
-        signs = np.random.default_rng(0).integers(0, 2, (100_000, len(sample))) * 2 - 1
+        signs = np.random.default_rng(0).integers(0, 2, (_draws(len(sample), 100_000), len(sample))) * 2 - 1
         sums = np.append(signs @ sample, sample.sum())
     observed = sample.sum()
     # Ties count as at least as extreme; the slack keeps rounding from breaking them.

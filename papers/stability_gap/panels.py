@@ -27,7 +27,7 @@ def shown_tasks(tasks: int) -> list[int]:
 
 
 def metrics_at(axis: "Axes", rows: "pd.DataFrame", values: "Callable[[pd.DataFrame, str], pd.DataFrame]") -> None:
-    """Nothing; draws ACC, min-ACC and WC-ACC at places 0, 1, ...; values: rows and metric -> a line a seed, a column a place."""
+    """Nothing; ACC, min-ACC, WC-ACC at places 0, 1, ...; values: rows, metric -> a line a seed, a column a place."""
     for shift, (metric, label, colour) in zip((0, -0.04, 0.04), METRICS[:3], strict=True):
         found = 100 * values(rows, metric).dropna().to_numpy()
         style.bars(axis, np.arange(found.shape[1]) + shift, found, colour, label)

@@ -1,0 +1,39 @@
+"""`python -m benchmarks`: measures every limit that the README states, prints them and keeps them in results/benchmarks."""
+
+import platform
+import sys
+
+import torch
+
+from benchmarks import commands, loop
+from common.files import write_json
+from common.places import results_dir
+from common.provenance import code_version
+
+LIMITS = {
+    "loop with evaluation / hand-written": 1.10,
+    "loop without evaluation / hand-written": 1.15,
+    "s: replicate list": 0.5,
+    "s: replicate status stability_gap": 0.5,
+    "s: replicate claims --help": 0.5,
+    "s: replicate figures --help": 0.5,
+    "s: claims of 1000 stored runs": 2.0,
+    "s: status of 1000 stored runs": 2.0,
+}
+
+
+def main() -> int:
+    """Exit code 1 when a limit is passed."""
+    measured = loop.measure() | commands.measure()
+    for name, value in measured.items():
+        limit = LIMITS.get(name)
+        against = "" if limit is None else f"  (limit {limit:g}{', PASSED OVER' if value > limit else ''})"
+        print(f"{value:8.3f}  {name}{against}")
+    about = {"code": code_version()["digest"], "python": platform.python_version(), "torch": torch.__version__}
+    rounded = {name: round(value, 3) for name, value in measured.items()}
+    write_json(results_dir() / "benchmarks" / "speed.json", about | {"measured": rounded, "limits": LIMITS})
+    return int(any(measured[name] > limit for name, limit in LIMITS.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
