@@ -252,4 +252,4 @@ class _Bar:
         self.finished += 1
         self.bar.set_description(f"{self.finished}/{self.runs} runs", refresh=False)
         if failure is not None:
-            self.bar.write(f"failed: {run_id}: {failure}")
+            self.bar.write(f"failed: {run_id}: {failure}", file=sys.stderr)  # stdout may be JSON

@@ -141,7 +141,7 @@ class RunFolder:
             if self.done():
                 raise Problem(damaged(self.path, "trace.npz", "it is missing though the run is done")) from None
             raise Problem(f"Run {self.run_id} has no trace yet ({path} is missing). Run its target again.") from None
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise Problem(damaged(self.path, "trace.npz", error)) from error
 
 

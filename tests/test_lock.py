@@ -1,0 +1,145 @@
+"""One writer per folder: the living keep it, the dead lose it, and of many at once one alone gets it."""
+
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from common import lock
+from common.errors import Problem
+from common.record import STALE_SECONDS
+
+
+def dead_pid() -> int:
+    """A process number that nobody has any more."""
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return child
+
+
+def left(folder: Path, **owner: object) -> Path:
+    """A lock as another process would have left it."""
+    folder.mkdir(exist_ok=True)
+    (folder / "lock").write_text(json.dumps({"host": socket.gethostname(), "token": "theirs", **owner}))
+    return folder / "lock"
+
+
+def test_held_within_the_block_and_gone_after_it(tmp_path: Path) -> None:
+    with lock.held(tmp_path / "run"):
+        owner = json.loads((tmp_path / "run" / "lock").read_text())
+        assert (owner["host"], owner["pid"]) == (socket.gethostname(), os.getpid())
+        with pytest.raises(Problem, match=f"written by process {os.getpid()}"), lock.held(tmp_path / "run"):
+            pass
+        assert json.loads((tmp_path / "run" / "lock").read_text()) == owner
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_released_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), lock.held(tmp_path):
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
+    left(tmp_path, pid=dead_pid())
+    with lock.held(tmp_path):
+        assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("sign", ["lock", "status.json"])
+def test_another_hosts_lock_is_taken_over_only_when_it_went_silent(tmp_path: Path, sign: str) -> None:
+    path = left(tmp_path, host="elsewhere", pid=1)
+    (tmp_path / "status.json").write_text("{}")
+    silent = time.time() - STALE_SECONDS - 5
+    for name in ("lock", "status.json"):
+        os.utime(tmp_path / name, (silent, silent))
+    os.utime(tmp_path / sign)
+    with pytest.raises(Problem, match="process 1 on elsewhere"), lock.held(tmp_path):
+        pass
+    os.utime(tmp_path / sign, (silent, silent))
+    with lock.held(tmp_path):
+        assert json.loads(path.read_text())["host"] == socket.gethostname()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "7", "\x00\x00"])
+def test_a_lock_that_cannot_be_read_counts_by_its_age(tmp_path: Path, content: str) -> None:
+    (tmp_path / "lock").write_text(content)
+    with pytest.raises(Problem, match=r"process \? on \?"), lock.held(tmp_path):
+        pass
+    silent = time.time() - STALE_SECONDS - 5
+    os.utime(tmp_path / "lock", (silent, silent))
+    with lock.held(tmp_path):
+        pass
+
+
+def test_a_lock_of_binary_rubbish_is_no_crash(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(Problem), lock.held(tmp_path):
+        pass
+
+
+def test_ones_own_lock_is_not_taken_from_the_next_owner(tmp_path: Path) -> None:
+    with lock.held(tmp_path):
+        left(tmp_path, pid=os.getpid())  # somebody took it over, as after a long pause of ours
+    assert json.loads((tmp_path / "lock").read_text())["token"] == "theirs"
+
+
+def test_a_late_taker_puts_the_fresh_lock_of_a_faster_one_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left(tmp_path, pid=dead_pid(), token="stale")
+    living = lock._living
+
+    def slow(owner: dict[str, object], path: Path, folder: Path) -> bool:
+        found = living(owner, path, folder)
+        if owner["token"] == "stale":  # between our look and our hand, a faster process takes the lock over
+            left(tmp_path, pid=os.getpid(), token="fresh")
+        return found
+
+    monkeypatch.setattr(lock, "_living", slow)
+    with pytest.raises(Problem, match="being written"), lock.held(tmp_path):
+        pass
+    assert json.loads((tmp_path / "lock").read_text())["token"] == "fresh"
+    assert [p.name for p in tmp_path.iterdir()] == ["lock"]
+
+
+def test_of_many_that_want_a_stale_lock_at_once_one_alone_gets_it(tmp_path: Path) -> None:
+    for attempt in range(5):
+        folder = tmp_path / str(attempt)
+        left(folder, pid=dead_pid())
+        start = time.time() + 0.1
+        children = []
+        for _ in range(8):
+            child = os.fork()
+            if not child:
+                code = 1
+                try:
+                    time.sleep(max(0, start - time.time()))
+                    with lock.held(folder):
+                        (folder / f"held-{os.getpid()}").touch()
+                        time.sleep(0.15)
+                        code = 0
+                except Problem:
+                    pass
+                finally:
+                    os._exit(code)
+            children.append(child)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        assert codes.count(0) == len(list(folder.glob("held-*"))) == 1
+        assert not list(folder.glob("lock*"))
+
+
+def test_a_killed_holder_leaves_a_lock_that_the_next_one_takes(tmp_path: Path) -> None:
+    child = os.fork()
+    if not child:
+        with lock.held(tmp_path):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert (tmp_path / "lock").exists()
+    with lock.held(tmp_path):
+        pass
