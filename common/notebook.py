@@ -56,7 +56,7 @@ class View:
         if wrong:
             raise Problem(*wrong)
         chosen = [row for row in rows if not claims or row["claim"] in claims]
-        _show(f"{counted(chosen)}\n\n{markdown(chosen)}" if chosen else f"*No verdicts are stored at {self.tier}.*")
+        _show(f"{summed_up(chosen)}\n\n{markdown(chosen)}" if chosen else f"*No verdicts are stored at {self.tier}.*")
 
     def origin(self, name: str) -> None:
         """What a figure or table is made from, as its stored file says too: command, data sets, digests, runs."""
@@ -76,12 +76,16 @@ class View:
         return None if lacking else items[name]
 
 
-def counted(rows: Sequence[dict[str, Any]]) -> str:
-    """One sentence: how many of the claims judged here came out as expected, and which did not."""
+def summed_up(rows: Sequence[dict[str, Any]]) -> str:
+    """The verdict words with their claims, and which of them were not expected."""
     judged = [row for row in rows if row["rule"]]
-    other = [f"{row['claim']} ({row['verdict']})" for row in judged if not row["as_expected"]]
-    sentence = f"{len(judged) - len(other)} of {len(judged)} verdicts are the expected ones"
-    return sentence + (f"; not expected: {', '.join(other)}." if other else ".")
+    if not judged:
+        return "No claim here is judged at this tier."
+    words = dict.fromkeys(row["verdict"] for row in judged)
+    named = {word: ", ".join(row["claim"] for row in judged if row["verdict"] == word) for word in words}
+    other = ", ".join(row["claim"] for row in judged if not row["as_expected"])
+    found = "; ".join(f"**{word}**: {claims}" for word, claims in named.items())
+    return f"{found}. {f'Not as expected: {other}.' if other else 'All as expected.'}"
 
 
 def _listed(value: Any) -> str:

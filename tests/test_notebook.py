@@ -86,7 +86,7 @@ def test_a_view_takes_smoke_where_the_tier_is_not_stored(made_up, monkeypatch):
     assert "smoke" in told[0]
     assert "Dots (JPEG copies)" in told[0]
     view.verdicts("C1")
-    assert "1 of 1 verdicts are the expected ones." in told[-1]
+    assert "**direction holds**: C1. All as expected." in told[-1]
     view.table("table5")
     assert "| min-ACC | 50.8 ± 8.7 |" in told[-1]
     view.origin("er")
@@ -111,10 +111,13 @@ def test_lacking_runs_are_said_in_the_notebook(made_up, monkeypatch):
     assert "no runs of gradients are stored at tier smoke" in told[-1]
 
 
-def test_unexpected_verdicts_are_counted_and_named():
-    rows = [{"claim": c, "verdict": v, "as_expected": e, "rule": r} for c, v, e, r in (
-        ("A", "fails", True, "at least 1"), ("B", "fails", False, "at least 1"), ("C", "not run at this tier", True, ""))]  # fmt: skip
-    assert notebook.counted(rows) == "1 of 2 verdicts are the expected ones; not expected: B (fails)."
+def test_verdicts_are_summed_up_by_word_and_unexpected_ones_are_named():
+    given = [("A", "fails", True, "at most 1"), ("B", "fails", False, "at least 1"), ("D", "within", True, "reported")]
+    given.append(("C", "not run at this tier", True, ""))  # no rule for this tier: not counted
+    rows = [{"claim": c, "verdict": v, "as_expected": e, "rule": r} for c, v, e, r in given]
+    assert notebook.summed_up(rows) == "**fails**: A, B; **within**: D. Not as expected: B."
+    assert notebook.summed_up(rows[:1]) == "**fails**: A. All as expected."
+    assert notebook.summed_up(rows[3:]) == "No claim here is judged at this tier."
 
 
 def test_renewing_writes_the_outputs_in_place(tmp_path):
