@@ -48,7 +48,9 @@ def measure() -> dict[str, float]:
             f"s: replicate {words}": _seconds(words, ROOT)
             for words in ("--help", "list", "status stability_gap", "claims --help", "figures --help")
         }
-        many = {f"s: {verb} of {RUNS} stored runs": _seconds(f"{verb} stability_gap --tier smoke", here) for verb in VERBS}
+        many = {
+            f"s: {verb} of {RUNS} stored runs": _seconds(f"{verb} stability_gap --tier smoke", here) for verb in VERBS
+        }
     return found | many
 
 
@@ -56,7 +58,11 @@ VERBS = ("claims", "status")
 
 
 def _environment(here: Path) -> dict[str, str]:
-    return os.environ | {"REPLICATE_RUNS": f"{here}/runs", "REPLICATE_RESULTS": f"{here}/results", "PYTHONPATH": str(here)}
+    return os.environ | {
+        "REPLICATE_RUNS": f"{here}/runs",
+        "REPLICATE_RESULTS": f"{here}/results",
+        "PYTHONPATH": str(here),
+    }
 
 
 def _seconds(words: str, here: Path) -> float:

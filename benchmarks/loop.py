@@ -86,7 +86,9 @@ def ours(seed: int, every: int) -> float:
         "seed": seed,
     }
     marks: list[float] = []
-    loop.run(resolve(raw, data.digest("mnist")), loop.Place(device="cpu", watch=lambda *_: marks.append(time.perf_counter())))
+    loop.run(
+        resolve(raw, data.digest("mnist")), loop.Place(device="cpu", watch=lambda *_: marks.append(time.perf_counter()))
+    )
     # without evaluation every task still ends with one: leave that last update out
     return (marks[-2] - marks[UPDATES + 1]) / (len(marks) - UPDATES - 3)
 
@@ -159,7 +161,8 @@ def usual(images: np.ndarray, labels: np.ndarray) -> float:
         with torch.no_grad():
             for part in held:
                 right = sum(
-                    int((net(x).argmax(1) == y).sum()) for x, y in DataLoader(Normalised(images[part], labels[part]), BATCH)
+                    int((net(x).argmax(1) == y).sum())
+                    for x, y in DataLoader(Normalised(images[part], labels[part]), BATCH)
                 )
                 assert right >= 0
         net.train()

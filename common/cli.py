@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 from typing import Any, NoReturn
@@ -70,6 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 something failed or was refused, 130 stopped by the user."""
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a method of your own is found in the folder you stand in
     try:
         # overrides may stand before or after options: argparse alone would refuse `run x --tier small a=1`
         options, rest = parser().parse_known_args(words)

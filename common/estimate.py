@@ -1,5 +1,6 @@
 """What a run will cost before it runs: updates from its stream, time from runs like it, memory from its tensors."""
 
+import itertools
 import math
 from functools import cache
 from typing import Any
@@ -81,7 +82,7 @@ def _timed(paper: str, tier: str) -> dict[tuple[Any, ...], float]:
     both["case"] = both["case"].fillna("")
     found: dict[tuple[Any, ...], float] = {}
     for keys in (["learner.name", "model.name"], ["spec", "case"]):
-        found |= both.groupby(keys)["each"].median().to_dict()
+        found |= {tuple(key): float(value) for key, value in both.groupby(keys)["each"].median().items()}  # type: ignore[arg-type]
     return found
 
 
@@ -103,7 +104,7 @@ def forward_macs(run: RunSpec, pixels: int, channels: int, size: int) -> float |
     settings = run.model.settings
     if run.model.name == "mlp":
         widths = [pixels, *settings["hidden"], 10]
-        return float(sum(a * b for a, b in zip(widths, widths[1:], strict=False)))
+        return float(sum(a * b for a, b in itertools.pairwise(widths)))
     if run.model.name == "small_cnn":
         w = settings["width"]
         pairs = ((channels, w, size / 2), (w, 2 * w, size / 4), (2 * w, 4 * w, size / 8))

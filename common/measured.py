@@ -34,23 +34,30 @@ def measured(claim: Claim, table: "pd.DataFrame", tier: str, measures: Measures)
     exist, several runs where a column measure needs one, or runs missing in every seed.
     """
     rows = selected(claim, table, tier)
-    measure = measures.get(claim.measure) or _column_measure(claim, rows, measures)
     factor = 100 if claim.unit in PERCENT_UNITS else 1
-    found, left_out = Measured(), []
+    if claim.measure in measures:
+        found = _by_function(rows, measures[claim.measure])
+    else:
+        found = _by_column(claim.measure, rows, measures)
+    found.values = {seed: factor * v if math.isfinite(v) else math.nan for seed, v in found.values.items()}
+    return found
+
+
+def _by_function(rows: "pd.DataFrame", measure: Callable[["pd.DataFrame"], float]) -> Measured:
+    """The function's value on the rows of each seed; seeds whose runs are missing are left out and noted."""
+    found = Measured()
     for key, own in rows.groupby("seed", sort=True):
         seed: Any = key.item() if hasattr(key, "item") else key
         try:
-            value = factor * float(measure(own))
-            found.values[seed] = value if math.isfinite(value) else math.nan
+            found.values[seed] = float(measure(own))
         except Problem as problem:
-            left_out.append(f"seed {seed} left out: {' '.join(problem.messages)}")
+            found.notes.append(f"seed {seed} left out: {' '.join(problem.messages)}")
         except KeyError as error:
-            left_out.append(f"seed {seed} left out: the table of runs has no {error}")
+            found.notes.append(f"seed {seed} left out: the table of runs has no {error}")
         else:
             found.run_ids += own["run_id"].astype(str).unique().tolist()
     if not found.values:
-        raise Problem(*left_out)
-    found.notes = left_out
+        raise Problem(*found.notes)
     return found
 
 
@@ -82,25 +89,23 @@ def _same(cell: str, choice: Scalar) -> bool:
         return cell == str(choice)
 
 
-def _column_measure(claim: Claim, rows: "pd.DataFrame", measures: Measures) -> Callable[["pd.DataFrame"], float]:
-    """The function for "column" or "column - column"; it takes the one run of a seed."""
-    difference = _DIFFERENCE.fullmatch(claim.measure)
-    columns = list(difference.groups()) if difference else [claim.measure]
+def _by_column(measure: str, rows: "pd.DataFrame", measures: Measures) -> Measured:
+    """The value of "column" or "column - column" of the one run of each seed."""
+    difference = _DIFFERENCE.fullmatch(measure)
+    columns = list(difference.groups()) if difference else [measure]
     for column in columns:
         if column not in rows:
             near = nearest(column, [*map(str, rows.columns), *measures])
             raise Problem(f"the measure '{column}' is neither a column of the table nor a function.{near}")
     if rows[columns].isna().any(axis=1).all():
-        raise Problem(f"no run holds a value of {claim.measure}")
-    for seed, own in rows.groupby("seed"):
-        if own["run_id"].nunique() > 1:  # one run may stand in several rows, under several specs
-            raise Problem(_ambiguous(seed, own))
-
-    def value(own: "pd.DataFrame") -> float:
-        first, *others = (float(own[column].iloc[0]) for column in columns)
-        return first - sum(others)
-
-    return value
+        raise Problem(f"no run holds a value of {measure}")
+    once = rows.drop_duplicates(["seed", "run_id"]).sort_values("seed")  # one run may stand under several specs
+    several = once["seed"][once["seed"].duplicated()]
+    if len(several):
+        raise Problem(_ambiguous(several.iloc[0], rows[rows["seed"] == several.iloc[0]]))
+    values = once[columns[0]].astype(float) - sum(once[column].astype(float) for column in columns[1:])
+    ids = once["run_id"].astype(str).tolist()
+    return Measured(dict(zip(once["seed"].tolist(), values.tolist(), strict=True)), ids)
 
 
 def _ambiguous(seed: Any, rows: "pd.DataFrame") -> str:

@@ -125,17 +125,16 @@ def _own_version(tree: ast.Module, raw: bytes) -> str:
 
 
 def _parameters(tree: ast.Module, attribute: str, path: str) -> dict[str, Parameter]:
-    """Keyword-only parameters of a function, or of a class's own or inherited (same file) `__init__`."""
+    """Keyword-only parameters of a function, or of a class's own `__init__`, or of the one it inherits."""
     nodes = {n.name: n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
     node = nodes.get(attribute)
     if node is None:
         raise Problem(f"'{path}' cannot be found: its module has no '{attribute}'.{nearest(attribute, nodes)}")
-    while isinstance(node, ast.ClassDef):
+    if isinstance(node, ast.ClassDef):
         init = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
-        base = node.bases[0] if node.bases else None
-        node = init or nodes.get(getattr(base, "id", ""))
-    if node is None:
-        return {}
+        if init is None:
+            return _inherited(tree, node, path)
+        node = init
     return {
         argument.arg: Parameter(
             ast.unparse(argument.annotation) if argument.annotation else "object",
@@ -145,6 +144,20 @@ def _parameters(tree: ast.Module, attribute: str, path: str) -> dict[str, Parame
     }
 
 
+def _inherited(tree: ast.Module, node: ast.ClassDef, path: str) -> dict[str, Parameter]:
+    """Parameters of the first base class, in this file or where this file imports it from; none without a base."""
+    base = getattr(node.bases[0], "id", "") if node.bases else ""
+    if any(isinstance(n, ast.ClassDef) and n.name == base for n in tree.body):
+        return _parameters(tree, base, path)
+    for statement in tree.body:
+        if isinstance(statement, ast.ImportFrom) and statement.module:
+            for name in statement.names:
+                if (name.asname or name.name) == base and statement.module.split(".")[0] not in OTHER_ROOTS:
+                    origin = f"{statement.module}.{name.name}"
+                    return _parameters(_source(origin)[0], name.name, origin)
+    return {}
+
+
 def _default(node: ast.expr, name: str, path: str) -> Any:
     try:
         return ast.literal_eval(node)
@@ -152,6 +165,9 @@ def _default(node: ast.expr, name: str, path: str) -> Any:
         raise Problem(
             f"The default of '{name}' of {path} is `{ast.unparse(node)}`, but must be a value written out, such as 0.5."
         ) from None
+
+
+OTHER_ROOTS = ("torch", "lightning", "timm")  # their classes have no settings of ours
 
 
 def check(part: Part, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -70,7 +70,9 @@ class Trace:
         return cls(
             arrays["offsets"],
             arrays["ends"],
-            *(arrays[name].tolist() for name in ("step", "task", "seen")),
+            arrays["step"].tolist(),
+            arrays["task"].tolist(),
+            arrays["seen"].tolist(),
             list(arrays["bits"]),
             {name[2:]: values.copy() for name, values in arrays.items() if name.startswith("s_")},
         )

@@ -69,7 +69,8 @@ class RunSpec:
     @cached_property
     def science(self) -> dict[str, Any]:
         """The specification as plain nested dictionaries, as it is stored and digested."""
-        return dataclasses.asdict(self)
+        whole = {name: getattr(self, name) for name in ("data", "data_digest", "seed", "precision", "parent", "loop")}
+        return whole | {name: dict(vars(getattr(self, name))) for name in (*parts.KINDS, "budget", "evaluation")}
 
     @cached_property
     def run_id(self) -> str:
@@ -86,7 +87,7 @@ class RunSpec:
             columns[f"{kind}.name"] = part.name
             columns |= {f"{kind}.{key}": value for key, value in part.settings.items()}
         for name in ("budget", "evaluation"):
-            columns |= {f"{name}.{key}": value for key, value in dataclasses.asdict(getattr(self, name)).items()}
+            columns |= {f"{name}.{key}": value for key, value in vars(getattr(self, name)).items()}
         return columns
 
 
@@ -129,7 +130,7 @@ def resolve(raw: dict[str, Any], digest: str) -> RunSpec:
         f"'{key}' is no part of a run.{nearest(str(key), FIELDS)} Allowed: {', '.join(FIELDS)}."
         for key in raw.keys() - set(FIELDS)
     ]
-    chosen = {kind: _part(kind, raw.get(kind), problems) for kind in parts.KINDS}
+    chosen: Any = {kind: _part(kind, raw.get(kind), problems) for kind in parts.KINDS}
     budget = _typed(Budget, "budget", raw.get("budget"), problems)
     evaluation = _typed(Evaluation, "evaluation", raw.get("evaluation", {}), problems)
     values = {"data": raw.get("data"), "seed": raw.get("seed", 0), "precision": str(raw.get("precision", "32"))}

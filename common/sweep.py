@@ -224,6 +224,7 @@ def _requests(
     wanted = seeds if seeds is not None else seed_list(part.get("seeds", content["seeds"]))
     chosen = part.get("selected", content.get("selected", []))
     found = []
+    digest = cache(data.digest)  # for this call: a thousand runs on one data set look at its files once
     for case, point, seed in _variants(cases, axes, overrides, wanted):
         variant = {k: v for k, v in cases[case].items() if k not in ("grid", "selected")}
         raw = common
@@ -234,7 +235,7 @@ def _requests(
             identity = {
                 "parent": None if parent is None else {"run": parent.run_id, "take": raw["parent"].get("take", "trunk")}
             }
-            run = resolve({"seed": seed, **raw, **identity}, data.digest(str(raw.get("data"))))
+            run = resolve({"seed": seed, **raw, **identity}, digest(str(raw.get("data"))))
             found.append(Request(run, paper, spec, tier, case, () if parent is None else (parent,)))
         except Problem as problem:
             label = f"{paper}/{spec}" + (f" ({case})" if case else "")
@@ -369,7 +370,8 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
         head = key.split(".")[0]
         if head not in (*parts.KINDS, "data", "budget", "evaluation", "seed", "precision", "parent"):
             wrong.append(
-                f"'{key}' is no setting of a run.{nearest(key, ALL_KEYS)} Settings look like learner.alpha, stream.tasks, budget.batch."
+                f"'{key}' is no setting of a run.{nearest(key, ALL_KEYS)} "
+                "Settings look like learner.alpha, stream.tasks, budget.batch."
             )
         try:
             found[key] = _number(yaml.safe_load(value))
@@ -388,7 +390,7 @@ def _number(value: Any) -> Any:
 
 
 ALL_KEYS = (
-    "data", "seed", "precision", "learner.name", "learner.alpha", "learner.memory", "learner.strength", "model.name", "model.hidden",
-    "stream.name", "stream.tasks", "stream.degrees", "optimiser.lr", "optimiser.momentum", "budget.batch", "budget.iterations",
-    "budget.epochs", "evaluation.every", "evaluation.samples", "evaluation.gradients",
+    "data", "seed", "precision", "learner.name", "learner.alpha", "learner.memory", "learner.strength", "model.name",
+    "model.hidden", "stream.name", "stream.tasks", "stream.degrees", "optimiser.lr", "optimiser.momentum",
+    "budget.batch", "budget.iterations", "budget.epochs", "evaluation.every", "evaluation.samples", "evaluation.gradients",
 )  # fmt: skip

@@ -115,7 +115,7 @@ def collect(requests: list[Request], folder: Path, store: bool = True) -> Tables
             fresh[request.run_id] = request, status
         elif request.run_id in known and stored is not None:
             same = stored[(stored["run_id"] == request.run_id) & (stored["spec"] == request.spec)]
-            rows += same[same["case"].fillna("") == request.case].to_dict("records")
+            rows += _records(same[same["case"].fillna("") == request.case])
     runs = pd.DataFrame(rows)
     if runs.empty:
         return Tables(runs, folder)
@@ -127,6 +127,10 @@ def collect(requests: list[Request], folder: Path, store: bool = True) -> Tables
             _store_points(folder / f"{name}.parquet", list(runs["run_id"].unique()), fresh, points)
         runs = _parsed(folder / "runs.csv")
     return Tables(runs, folder)
+
+
+def _records(rows: "pd.DataFrame") -> list[dict[str, Any]]:
+    return [{str(column): value for column, value in row.items()} for row in rows.to_dict("records")]
 
 
 def stored_runs(folder: Path) -> "pd.DataFrame | None":
@@ -158,9 +162,14 @@ def _parsed(path: Path) -> "pd.DataFrame":
         ) from error
 
 
+@cache
+def _title(name: str) -> str:
+    return data.find(name).title
+
+
 def _row(request: Request) -> dict[str, Any]:
     place = {"paper": request.paper, "spec": request.spec, "tier": request.tier, "case": request.case}
-    title = {"data_title": data.find(request.run.data).title}  # names a lossy copy, where the data are not at hand too
+    title = {"data_title": _title(request.run.data)}  # names a lossy copy, where the data are not at hand too
     return {"run_id": request.run_id, **place, **title, **request.run.flat(), **measured(request)}
 
 
@@ -177,7 +186,7 @@ def _store_provenance(wanted: list[str], fresh: Fresh, folder: Path) -> None:
         )
     path = folder / "provenance.csv"
     if path.exists():
-        rows += [r for r in _parsed(path).to_dict("records") if r["run_id"] in set(wanted) - set(fresh)]
+        rows += [r for r in _records(_parsed(path)) if r["run_id"] in set(wanted) - set(fresh)]
     table = pd.DataFrame(rows).sort_values("run_id")
     _write_if_new(path, table.to_csv(index=False, lineterminator="\n").encode())
 

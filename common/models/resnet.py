@@ -44,4 +44,4 @@ def slim_resnet18(
     with torch.no_grad():
         features = trunk.eval()(torch.zeros(1, *shape)).shape[1]
     net = Net(trunk.train(), features, classes)
-    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

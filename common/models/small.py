@@ -3,6 +3,7 @@
 Every network has `trunk` (input -> features) and `head` (features -> logits); analyses and parents rely on the names.
 """
 
+import itertools
 import math
 from typing import Literal
 
@@ -37,7 +38,7 @@ def mlp(
     """A perceptron with ReLU after each hidden layer (stability gap, sheet 3.3: 784-400-400-C, 478,410 parameters)."""
     widths = [math.prod(shape), *hidden]
     layers: list[nn.Module] = [nn.Flatten()]
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return Net(nn.Sequential(*layers), widths[-1], classes)
 
@@ -57,7 +58,7 @@ def small_cnn(
         layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=norm == "none"), _norm(norm, after), nn.ReLU()]
         before = after
     net = Net(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), before, classes)
-    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _norm(kind: str, channels: int) -> nn.Module:
