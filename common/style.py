@@ -101,7 +101,7 @@ def graded(count: int) -> list[Any]:
     """`count` colours in order, dark to light: told apart in grey too."""
     import matplotlib
 
-    return [matplotlib.colormaps["viridis"](0.87 * i / max(1, count - 1)) for i in range(count)]
+    return [matplotlib.colormaps["viridis"](0.8 * i / max(1, count - 1)) for i in range(count)]
 
 
 def percent(axis: "Axes", label: str = "accuracy (%)", low: int = 0) -> None:

@@ -47,14 +47,17 @@ def streams(spec: str, tables: Tables) -> "Canvas":
         shown = shown_tasks(curves.tasks)
         for task, colour in zip(shown, style.graded(len(shown)), strict=True):
             step, values = curves.seen(task)
-            style.band(whole, step, values, colour, f"task {task + 1}")
+            style.band(whole, step, values, colour)
             ends = np.isin(step, curves.ends)
             whole.plot(step[ends], values.mean(axis=0)[ends], "D", color=colour, mec="white", mew=0.4, clip_on=False)
+            middle = (curves.ends[task] + (curves.ends[task - 1] if task else 0)) / 2
+            above = whole.get_xaxis_transform()
+            whole.text(middle, 1.02, f"task {task + 1}", transform=above, ha="center", color=colour, size=7)
             if task > 0:
                 style.band(close, *curves.around(task - 1, list(range(task)), 10, AFTER), colour)
         stream_axis(whole, curves, case, rows)
+        whole.set_title(whole.get_title(loc="left"), loc="left", pad=12)  # room for the names of the tasks
         switch_axes([close], "zoom: mean of the old tasks")
-    style.legend(figure, axes)
     footnote(
         figure,
         tables,
