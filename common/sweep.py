@@ -8,6 +8,7 @@ that gives another `name` replaces the part; otherwise its settings are merged. 
 SPEC/CASE for another one (papers/<paper>/selected/<tier>.yaml).
 """
 
+import copy
 import itertools
 import re
 from collections.abc import Iterator
@@ -159,7 +160,7 @@ def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        return _parsed(path, path.stat().st_mtime_ns)
+        return copy.deepcopy(_parsed(path, path.stat().st_mtime_ns))
     except FileNotFoundError:
         raise Problem(f"{path.name} is missing in {path.parent}.") from None
 

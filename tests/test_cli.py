@@ -1,0 +1,183 @@
+"""The command line: what each verb prints, exit codes, JSON, and that reading verbs stay light."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common import loop, sweep, verbs
+from common.cli import VERBS, main
+from common.errors import Problem
+from common.places import ROOT, runs_dir
+from tests.helpers import SMALL
+
+Write = Callable[..., Path]
+TOY: dict[str, Any] = {
+    "about": "A toy.", "run": {**SMALL, "budget": {"iterations": 4, "batch": 8}}, "tiers": {"smoke": {}}, "seeds": "0-1",
+}  # fmt: skip
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def run(*words: str, code: int = 0) -> str:
+        assert main(list(words)) == code
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return out
+
+    return run
+
+
+def test_help_of_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], *([verb] for verb in VERBS)):
+        with pytest.raises(SystemExit) as left:
+            main([*words, "--help"])
+        assert left.value.code == 0
+        out = capsys.readouterr().out
+        assert "usage: replicate" in out
+        if not words:
+            assert all(verb in out for verb in VERBS)
+
+
+def test_reading_verbs_never_import_torch(small: Callable[..., Any]) -> None:
+    loop.run(small("er"))
+    run_id = small("er").run_id
+    commands = [["list"], ["status", "all"], ["claims", "all"], ["plan", "all"], ["show", run_id], ["data", "list"]]
+    commands += [[*words, "--json"] for words in commands]
+    code = (
+        "import sys\nfrom common.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: print('HELP', [m for m in ('torch', 'pandas', 'numpy') if m in sys.modules])\n"
+        f"for words in {commands!r}:\n"
+        "    print('CODE', words, main(words), [m for m in ('torch', 'lightning', 'timm') if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == ""
+    marks = [line for line in done.stdout.splitlines() if line.startswith(("HELP", "CODE"))]
+    assert marks == ["HELP []", *(f"CODE {words} 0 []" for words in commands)]
+
+
+@pytest.mark.parametrize("words", [["list"], ["plan", "toy"], ["status", "toy"], ["claims", "toy"], ["data", "list"]])
+def test_json_is_one_value_and_text_is_for_people(words: list[str], paper: Write, said: Callable[..., str]) -> None:
+    paper("one", TOY)
+    assert json.loads(said(*words, "--json")) is not None
+    text = said(*words)
+    assert text.strip()
+    assert not text.startswith(("{", "["))
+
+
+def test_plan_counts_what_is_missing_and_runs_nothing(paper: Write, said: Callable[..., str]) -> None:
+    paper("one", {**TOY, "grid": {"optimiser.lr": [0.1, 0.01]}})
+    plan = json.loads(said("plan", "toy", "--json"))
+    assert (plan["runs"], plan["complete"], len(plan["missing"]), plan["updates"]) == (4, 0, 4, 48)
+    assert not [p for p in runs_dir().iterdir() if p.name != ".cache"]
+    first = sweep.expand("toy/one", "smoke")[0]
+    loop.run(first.run)
+    plan = json.loads(said("plan", "toy", "--json"))
+    assert (plan["runs"], plan["complete"], plan["updates"]) == (4, 1, 36)
+    assert first.run_id not in plan["missing"]
+    assert "4 runs, 1 complete, 3 to run" in said("plan", "toy")
+    assert "2 runs" in said("plan", "toy", "optimiser.lr=0.5")
+    assert "3 runs" in said("plan", "toy", "--seeds", "0-2", "optimiser.lr=0.5")
+
+
+def test_overrides_may_stand_anywhere(paper: Write, said: Callable[..., str]) -> None:
+    paper("one", TOY)
+    orders = [
+        "plan toy/one --json optimiser.lr=0.5 --tier smoke budget.batch=4 --seeds 3",
+        "plan toy/one optimiser.lr=0.5 budget.batch=4 --tier smoke --seeds 3 --json",
+        "plan --tier smoke --seeds 3 --json toy/one budget.batch=4 optimiser.lr=0.5",
+    ]
+    assert len({said(*words.split()) for words in orders}) == 1
+
+
+def test_status_follows_a_run(paper: Write, said: Callable[..., str]) -> None:
+    paper("one", TOY)
+    assert said("status", "toy").startswith("2 missing")
+    one, other = (r.run for r in sweep.expand("toy/one", "smoke"))
+    loop.run(one)
+    asked = iter(range(100))
+    with pytest.raises(loop.Stopped):
+        loop.run(other, loop.Place(stop=lambda: next(asked) == 5))
+    text = said("status", "toy")
+    assert text.startswith("1 done, 1 interrupted")
+    assert f"{other.run_id}  50 %" in text
+    rows = json.loads(said("status", "toy", "--json"))
+    assert {r["run"]: r["state"] for r in rows} == {one.run_id: "done", other.run_id: "interrupted"}
+
+
+def test_show_says_where_a_run_came_from(paper: Write, said: Callable[..., str]) -> None:
+    paper("one", TOY)
+    run = sweep.expand("toy/one", "smoke")[1].run
+    loop.run(run)
+    for name in (run.run_id, run.run_id[:20]):
+        value = json.loads(said("show", name, "--json"))
+        assert value["run"] == run.run_id
+        assert value["spec"]["optimiser"]["settings"]["lr"] == 0.05
+        assert value["again"] == "replicate run toy/one --tier smoke --seeds 1"
+        assert value["provenance"]["code"]["digest"]
+    assert run.run_id in said("show", run.run_id)
+
+
+def test_run_does_what_is_missing_and_then_nothing(
+    paper: Write, said: Callable[..., str], forked: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paper("one", TOY)
+    assert said("run", "toy", "--workers", "2").startswith("2 runs done, 0 were done before, 0 failed")
+    assert said("run", "toy").startswith("0 runs done, 2 were done before, 0 failed")
+    value = json.loads(said("run", "toy", "--json", "--seeds", "0-2"))
+    assert (len(value["done"]), len(value["before"])) == (1, 2)
+
+
+def test_ctrl_c_ends_with_130(
+    paper: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verbs, "plan", stopped)
+    paper("one", TOY)
+    assert main(["plan", "toy"]) == 130
+    assert "goes on where it was" in capsys.readouterr().err
+
+
+def test_a_fault_of_ours_is_called_one(
+    paper: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(verbs, "plan", broken)
+    paper("one", TOY)
+    assert main(["plan", "toy"]) == 1
+    err = capsys.readouterr().err
+    assert err == "error: ZeroDivisionError: by zero. This is a fault of replicate; --debug shows where.\n"
+    with pytest.raises(ZeroDivisionError):
+        main(["plan", "toy", "--debug"])
+
+
+def test_select_takes_the_best_of_each_case_and_reporting_specs_use_it(
+    paper: Write, said: Callable[..., str], forked: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choose = {
+        **TOY,
+        "run": {**TOY["run"], "stream": {**SMALL["stream"], "evaluate_on": "validation"}},
+        "cases": {"A": {"grid": {"optimiser.lr": [1e-9, 0.1]}}, "B": {"learner": {"name": "er", "memory": 20}}},
+        "grid": {"optimiser.lr": [0.2]},
+        "seeds": "100-101",
+    }
+    paper("choose", choose)
+    paper("report", {**TOY, "selected": "choose/A"})
+    with pytest.raises(Problem, match="Nothing is selected by toy/choose"):
+        sweep.expand("toy/report", "smoke")
+    assert "* A" in said("select", "toy/choose", "--workers", "2")
+    assert sweep.selected("toy", "smoke", "A", "choose") == {"optimiser.lr": 0.1}
+    assert sweep.selected("toy", "smoke", "B", "choose") == {"optimiser.lr": 0.2}
+    assert {r.run.optimiser.settings["lr"] for r in sweep.expand("toy/report", "smoke")} == {0.1}
+    choose["cases"]["A"] = {"grid": {"optimiser.lr": [0.05, 1e-9]}}  # chosen anew in the same process: seen at once
+    paper("choose", choose)
+    said("select", "toy/choose")
+    assert {r.run.optimiser.settings["lr"] for r in sweep.expand("toy/report", "smoke")} == {0.05}

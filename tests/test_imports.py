@@ -1,0 +1,132 @@
+"""The doors between the rooms: who may import whom, read from the source and tried in a fresh process."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = {"torch", "torchvision", "lightning", "timm"}
+# every other module of common/ can be imported without torch
+WITH_TORCH = ("common.loop", "common.checkpoint", "common.evaluate", "common.optimisers", "common.learners",
+              "common.models", "common.analysis", "common.streams.resident")  # fmt: skip
+PLAIN = {"common.errors", "common.files", "common.places"}  # what every room may use
+
+# room -> what it may import besides the standard library, itself and PLAIN
+MAY: dict[str, set[str]] = {
+    "common.errors": set(),
+    "common.files": set(),
+    "common.places": set(),
+    "common.fields": set(),
+    "common.rng": {"numpy"},
+    "common.parts": set(),
+    "common.spec": {"omegaconf", "common.parts"},
+    "common.sweep": {"omegaconf", "yaml", "common.parts", "common.spec", "common.streams.data"},
+    "common.record": {"numpy", "pandas", "pyarrow"},
+    "common.lock": {"common.record"},
+    "common.metrics": {"numpy", "pandas"},
+    "common.switches": {"numpy", "pandas", "common.metrics"},
+    "common.stats": {"numpy", "pandas", "scipy"},
+    "common.streams": {"common.spec", "common.rng", "numpy", "torch", "torchvision", "PIL", "pyarrow", "pandas",
+                       "sklearn", "tqdm"},
+    "common.models": {"torch", "timm"},
+    "common.optimisers": {"torch"},
+    "common.learners": {"common.streams.stream", "common.streams.resident", "common.rng", "torch", "lightning", "timm",
+                        "numpy", "scipy"},
+    "common.analysis": {"torch", "numpy", "common.learners", "common.streams"},
+    "common.checkpoint": {"numpy", "torch", "common.learners", "common.record"},
+    "common.evaluate": {"torch", "common.learners", "common.streams"},
+    "common.launch": {"common.spec", "common.record", "common.sweep", "common.loop", "common.table", "torch", "tqdm",
+                      "submitit"},
+}  # fmt: skip
+# what no module may import
+NEVER: dict[str, tuple[str, ...]] = {
+    "common": ("papers", "tests", "benchmarks", "notebooks"),
+    "common.streams": ("common.learners", "common.models", "common.loop"),
+    "common.learners": ("common.loop", "common.models", "common.spec", "common.sweep"),
+    "common.models": ("common.streams", "common.learners", "common.loop"),
+}
+
+
+def modules(room: str) -> list[str]:
+    """Dotted names of all modules of a package."""
+    paths = sorted((ROOT / room).rglob("*.py"))
+    return [".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in paths]
+
+
+def source(module: str) -> Path:
+    base = ROOT.joinpath(*module.split("."))
+    return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+
+
+def imported(module: str, top: bool) -> Iterator[str]:
+    """Dotted names a module imports: all of them, or (top) what importing it imports; typing-only ones left out."""
+    waiting: list[ast.AST] = list(ast.parse(source(module).read_text()).body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module} imports relatively"
+            yield node.module or ""
+            if (node.module or "").split(".")[0] in ("common", "papers"):
+                yield from (f"{node.module}.{a.name}" for a in node.names if is_module(f"{node.module}.{a.name}"))
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+        elif not (top and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
+            waiting += ast.iter_child_nodes(node)
+
+
+def is_module(name: str) -> bool:
+    return source(name).exists()
+
+
+def within(name: str, rooms: tuple[str, ...] | set[str]) -> bool:
+    return any(name == room or name.startswith(f"{room}.") for room in rooms)
+
+
+COMMON = modules("common")
+
+
+@pytest.mark.parametrize("module", [m for m in COMMON if within(m, set(MAY))])
+def test_each_room_imports_what_it_may(module: str) -> None:
+    room = max((r for r in MAY if within(module, {r})), key=len)
+    allowed = MAY[room] | PLAIN | {room, "common"}
+    for name in imported(module, top=False):
+        first = name.split(".")[0]
+        if first in sys.stdlib_module_names or name in ("common", "common.streams"):
+            continue
+        assert within(name, allowed - {"common"}), f"{module} must not import {name}"
+
+
+@pytest.mark.parametrize("module", COMMON)
+def test_no_module_opens_a_forbidden_door(module: str) -> None:
+    for room, forbidden in NEVER.items():
+        if within(module, {room}):
+            wrong = [name for name in imported(module, top=False) if within(name, forbidden)]
+            assert not wrong, f"{module} must not import {wrong}"
+
+
+@pytest.mark.parametrize("module", [m for m in COMMON if not within(m, WITH_TORCH)])
+def test_modules_that_reading_verbs_use_do_not_import_torch(module: str) -> None:
+    wrong = [n for n in imported(module, top=True) if n.split(".")[0] in HEAVY or within(n, WITH_TORCH)]
+    assert not wrong, f"{module} imports {wrong} when it is imported"
+
+
+@pytest.mark.parametrize("module", [m for m in modules("papers") if m.count(".") > 1])
+def test_papers_import_common_and_themselves_and_never_another_paper(module: str) -> None:
+    own = ".".join(module.split(".")[:2])
+    wrong = [n for n in imported(module, top=False) if within(n, {"papers"}) and not within(n, {own}) and n != "papers"]
+    assert not wrong, f"{module} must not import {wrong}"
+
+
+def test_importing_everything_that_reads_leaves_torch_and_pandas_alone() -> None:
+    light = [m for m in COMMON if not within(m, WITH_TORCH) and m != "common"]
+    code = f"import sys, importlib; [importlib.import_module(m) for m in {light!r}]; print(sorted(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(said.stdout))
+    assert not loaded & (HEAVY | {"pandas", "matplotlib", "seaborn", "sklearn", "scipy"})
+    assert said.stderr == ""

@@ -1,0 +1,90 @@
+"""Every spec of every paper: resolves, and at the smoke tier runs."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from common import loop, sweep, verbs
+from common.errors import Problem
+from common.places import ROOT
+from common.streams import data
+
+ALL = sweep.targets("all")
+NAMES = [f"{paper}/{spec}" for paper, spec in ALL]
+TIERED = [
+    (name, tier) for (paper, spec), name in zip(ALL, NAMES, strict=True) for tier in sweep.load(paper, spec)["tiers"]
+]
+SMOKE = [name for name, tier in TIERED if tier == "smoke"]
+SHORT = {"budget.iterations": 2, "budget.epochs": None, "evaluation.samples": 5}
+LATER = re.compile(r"The data set '\w+' .* is not in |To get it: |Nothing is selected by ")
+
+
+def problems(name: str, tier: str) -> list[str]:
+    """What stands against a spec at a tier."""
+    try:
+        assert sweep.expand(name, tier)
+    except Problem as problem:
+        return problem.messages
+    return []
+
+
+def test_there_are_specs_and_each_says_what_it_is_about() -> None:
+    assert NAMES
+    for paper, spec in ALL:
+        content = sweep.load(paper, spec)
+        assert content["about"].endswith("."), f"{paper}/{spec}"
+        assert content["tiers"], f"{paper}/{spec} has no tier"
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_smoke_specs_need_nothing_and_their_runs_are_short(name: str) -> None:
+    requests = sweep.expand(name, "smoke")
+    assert requests
+    assert len({r.run_id for r in requests}) == len(requests)
+    assert all(r.run.data == "digits" for r in requests)
+    plan = verbs.plan(name, "smoke")
+    assert plan["updates"] < 1_000_000
+    assert plan["missing"] == list(dict.fromkeys(r.run_id for r in requests))
+
+
+@pytest.mark.parametrize(("name", "tier"), [t for t in TIERED if t[1] != "smoke"])
+def test_specs_of_other_tiers_lack_nothing_but_data_and_selected_settings(
+    name: str, tier: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for message in problems(name, tier):
+        assert LATER.search(message), message
+    monkeypatch.setattr(data, "digest", lambda _: "as if it were here")
+    for message in problems(name, tier):
+        assert "Nothing is selected by " in message
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_each_case_of_each_smoke_spec_runs(name: str) -> None:
+    requests = sweep.expand(name, "smoke", SHORT, seeds=[0])
+    first = {(r.spec, r.case): r for r in reversed(requests)}
+    for request in first.values():
+        folder = loop.run(request.run)
+        status = folder.status()
+        assert status["state"] == "done"
+        assert status["updates"] == verbs.estimate.updates(request.run) == 2 * len(folder.trace()["ends"])
+
+
+def test_each_seed_that_selects_is_no_seed_that_reports() -> None:
+    for paper in sweep.papers():
+        for tier in sweep.TIERS:
+            seeds: dict[bool, set[int]] = {True: set(), False: set()}
+            for spec in sweep.specs(paper):
+                content = sweep.load(paper, spec)
+                if tier in content["tiers"]:
+                    part = content["tiers"][tier]
+                    where = sweep.merge(sweep.nested(content["run"]), sweep.nested(part.get("run", {})))
+                    selecting = where.get("stream", {}).get("evaluate_on") == "validation"
+                    seeds[selecting] |= set(sweep.seed_list(part.get("seeds", content["seeds"])))
+            assert not seeds[True] & seeds[False], (paper, tier)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "papers").glob("*/specs/*.yaml")), ids=lambda p: p.stem)
+def test_spec_files_are_short(path: Path) -> None:
+    lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    assert len(lines) <= 45

@@ -1,0 +1,160 @@
+"""From spec files to runs: what wins over what, grids, cases, seeds, overrides."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common import sweep
+from common.errors import Problem
+from tests.helpers import SMALL
+
+Write = Callable[..., Path]
+TOY: dict[str, Any] = {"run": SMALL, "tiers": {"smoke": {}}}
+keys = st.text("abc", min_size=1, max_size=2)
+trees: Any = st.recursive(st.integers(0, 9), lambda inner: st.dictionaries(keys, inner, max_size=3), max_leaves=6)
+
+
+@given(st.dictionaries(keys, trees, max_size=3), st.dictionaries(keys, trees, max_size=3))
+def test_merge_keeps_what_is_not_named_and_takes_what_is(base: dict[str, Any], over: dict[str, Any]) -> None:
+    merged = sweep.merge(base, over)
+    assert merged.keys() == base.keys() | over.keys()
+    for key in merged:
+        if key not in over:
+            assert merged[key] == base[key]
+        elif isinstance(over[key], dict) and isinstance(base.get(key), dict):
+            assert merged[key] == sweep.merge(base[key], over[key])
+        else:
+            assert merged[key] == over[key]
+    assert sweep.merge(base, {}) == base
+    assert sweep.merge(base, base) == base
+
+
+def test_another_name_replaces_a_part_the_same_name_is_merged() -> None:
+    base = {"learner": {"name": "er", "memory": 9}}
+    assert sweep.merge(base, {"learner": {"name": "finetune"}}) == {"learner": {"name": "finetune"}}
+    assert sweep.merge(base, {"learner": {"name": "er", "alpha": 1}})["learner"] == {
+        "name": "er",
+        "memory": 9,
+        "alpha": 1,
+    }
+    assert sweep.merge(base, {"learner": {"memory": 3}})["learner"] == {"name": "er", "memory": 3}
+
+
+def test_nested() -> None:
+    assert sweep.nested({"a.b": 1, "a.c": {"d.e": 2}, "f": 3}) == {"a": {"b": 1, "c": {"d": {"e": 2}}}, "f": 3}
+
+
+@pytest.mark.parametrize(
+    ("given_", "seeds"),
+    [("0-4", [0, 1, 2, 3, 4]), ("0,1,5", [0, 1, 5]), ("0-1,4", [0, 1, 4]), ([2, 3], [2, 3]), (["0-1", 7], [0, 1, 7]), (3, [3]),
+     ("7", [7])],
+)  # fmt: skip
+def test_seed_lists(given_: Any, seeds: list[int]) -> None:
+    assert sweep.seed_list(given_) == seeds
+
+
+@pytest.mark.parametrize("given_", ["", "a", "1-", "-1", "4-2", [], None, {}, [None], "1;2", 1.5, "0-999999999"])
+def test_seeds_that_are_none(given_: Any) -> None:
+    with pytest.raises(Problem, match="seeds are"):
+        sweep.seed_list(given_)
+
+
+def test_overrides_are_read_as_yaml() -> None:
+    words = ["learner.alpha=0.3", "model.hidden=[1, 2]", "budget.epochs=null", "optimiser.lr=1e-3", "data=a=b", "seed=7",
+             "optimiser.fresh=false", "optimiser.betas=[1e-1,.5E-2]"]  # fmt: skip
+    assert sweep.parse_overrides(words) == {
+        "learner.alpha": 0.3, "model.hidden": [1, 2], "budget.epochs": None, "optimiser.lr": 0.001, "data": "a=b",
+        "seed": 7, "optimiser.fresh": False, "optimiser.betas": [0.1, 0.005],
+    }  # fmt: skip
+
+
+def test_later_wins(paper: Write) -> None:
+    """run, the tier's run, the case, the tier's case, what was selected, the grid point, the command line."""
+    layers: list[dict[str, Any]] = [
+        {"run": {"optimiser.lr": 0.1}},
+        {"tiers": {"smoke": {"run": {"optimiser.lr": 0.2}}}},
+        {"cases": {"A": {"optimiser.lr": 0.3}}},
+        {"tiers": {"smoke": {"cases": {"A": {"optimiser.lr": 0.4}}}}},
+        {"selected": "chosen"},
+        {"grid": {"optimiser.lr": [0.6]}},
+    ]
+    base: dict[str, Any] = {"run": {**SMALL}, "tiers": {"smoke": {}}, "cases": {"A": {}}}
+    selected = sweep.selected_path("toy", "smoke")
+    selected.parent.mkdir(parents=True)
+    selected.write_text("chosen: {A: {optimiser.lr: 0.5}}\n")
+    for count in range(1, len(layers) + 1):
+        content = base
+        for layer in layers[:count]:
+            content = sweep.merge(content, layer)
+        content["run"] = sweep.nested(content["run"])
+        paper(f"spec{count}", content)
+        (request,) = sweep.expand(f"toy/spec{count}", "smoke")
+        assert request.run.optimiser.settings["lr"] == pytest.approx(0.1 * count)
+        (request,) = sweep.expand(f"toy/spec{count}", "smoke", {"optimiser.lr": 0.9})
+        assert request.run.optimiser.settings["lr"] == 0.9
+
+
+def test_a_file_extends_another_and_only_its_own_tiers_count(paper: Write) -> None:
+    paper("_base", {"run": SMALL, "seeds": "0-2", "tiers": {"smoke": {"run": {"budget": {"batch": 4}}}, "small": {}}})
+    paper("_middle", {"extends": "_base.yaml", "run": {"budget": {"iterations": 5}}})
+    paper("leaf", {"extends": "_middle.yaml", "seeds": 7, "tiers": {"smoke": {}}})
+    assert sweep.specs("toy") == ["leaf"]
+    (request,) = sweep.expand("toy", "smoke")
+    assert (request.run.budget.batch, request.run.budget.iterations, request.run.seed) == (4, 5, 7)
+    assert sweep.expand("toy", "small") == []
+
+
+def test_grids_cases_and_seeds_multiply(paper: Write) -> None:
+    grid = {"optimiser.lr": [0.1, 0.2], "budget.batch": [4, 8]}
+    cases = {
+        "A": {},
+        "B": {"learner": {"name": "er", "memory": 9}, "grid": {"learner.alpha": [0.1, 0.2, 0.3]}},
+        "C": None,
+    }
+    paper("spec", {**TOY, "grid": grid, "cases": cases, "seeds": "0-1"})
+    requests = sweep.expand("toy/spec", "smoke")
+    assert len(requests) == len({r.run_id for r in requests}) == 2 * (4 + 12)
+    points = {(r.run.optimiser.settings["lr"], r.run.budget.batch, r.run.seed) for r in requests if r.case == "A"}
+    assert points == set(itertools.product([0.1, 0.2], [4, 8], [0, 1]))
+    fewer = sweep.expand("toy/spec", "smoke", {"optimiser.lr": 0.5}, seeds=[9])
+    assert len(fewer) == 2 + 6
+    assert {r.run.seed for r in fewer} == {9}
+
+
+def test_a_tier_may_give_its_own_seeds_grid_and_cases(paper: Write) -> None:
+    tier = {"seeds": [5], "grid": {"optimiser.lr": [0.3]}, "cases": {"A": None, "B": {"budget": {"batch": 2}}}}
+    paper("spec", {**TOY, "grid": {"optimiser.lr": [0.1, 0.2]}, "cases": {"A": {}}, "tiers": {"smoke": tier}})
+    (request,) = sweep.expand("toy/spec", "smoke")
+    assert (request.case, request.run.seed, request.run.budget.batch) == ("B", 5, 2)
+    assert request.run.optimiser.settings["lr"] == 0.3
+
+
+def test_targets(paper: Write) -> None:
+    paper("a", TOY)
+    paper("b", {**TOY, "tiers": {"small": {}}})
+    paper("_c", TOY)
+    assert sweep.papers() == ["toy"]
+    assert sweep.targets("all") == sweep.targets("toy") == [("toy", "a"), ("toy", "b")]
+    assert sweep.targets("toy/b") == [("toy", "b")]
+    assert [r.spec for r in sweep.expand("all", "smoke")] == ["a"]
+
+
+def test_a_spec_edited_in_the_same_process_is_read_anew(paper: Write) -> None:
+    paper("spec", TOY)
+    one = sweep.expand("toy/spec", "smoke")[0].run_id
+    paper("spec", {**TOY, "run": {**SMALL, "budget": {"iterations": 13, "batch": 8}}})
+    assert sweep.expand("toy/spec", "smoke")[0].run_id != one
+
+
+def test_a_loaded_spec_is_a_copy_that_nobody_can_spoil(paper: Write) -> None:
+    paper("spec", {**TOY, "cases": {"A": {}}})
+    before = sweep.expand("toy/spec", "smoke")
+    content = sweep.load("toy", "spec")
+    content["run"]["data"] = "mnist"
+    content["cases"]["B"] = {}
+    assert [r.run_id for r in sweep.expand("toy/spec", "smoke")] == [r.run_id for r in before]
