@@ -1,0 +1,116 @@
+"""Every command of the README files works, the method that README.md shows is a whole one, and its links exist."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.errors import Problem
+from common.streams import data
+
+ROOT = Path(__file__).resolve().parent.parent
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("papers/*/README.md"))]
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """Contents of the fenced blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(), flags=re.S)
+
+
+def commands(path: Path) -> list[str]:
+    """Lines of its shell blocks, comments taken off."""
+    lines = [line.partition("  #")[0].strip() for block in blocks(path, "sh") for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder like a newcomer's: the README's method in it, the committed results beside, runs of its own."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    (method,) = blocks(ROOT / "README.md", "python")
+    (folder / "my_methods.py").write_text(method)
+    (folder / "results").symlink_to(ROOT / "results")
+    return folder
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "common.cli", *command.split()[1:]]
+    places = {"REPLICATE_RUNS": f"{folder}/runs", "REPLICATE_RESULTS": f"{folder}/own-results", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(words, cwd=folder, env=os.environ | places, capture_output=True, text=True, timeout=300)
+
+
+def has(name: str) -> bool:
+    try:
+        data.find(name)
+    except Problem:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("readme", "command"),
+    [pytest.param(path, line, id=f"{path.parent.name}: {line}") for path in READMES for line in commands(path)],
+)
+def test_every_command_works(readme, command, workplace):
+    if command.startswith("make "):
+        assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), flags=re.M)
+        return
+    done = run(command, workplace)
+    if "--tier small" in command and not (has("cifar10") and has("tiny_imagenet")):
+        assert done.returncode == 1
+        assert "cifar10" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert "Traceback" not in done.stderr
+
+
+def test_the_shown_method_is_another_run_than_er(workplace):
+    import json
+
+    line = next(c for c in commands(ROOT / "README.md") if "my_methods" in c)
+    planned = run(line.replace("replicate run", "replicate plan") + " --json", workplace)
+    plan = json.loads(planned.stdout)
+    assert plan["runs"] == 2
+    listed = [path.name for path in (workplace / "runs").iterdir()]
+    assert sum(name.startswith("slowstart-digits") for name in listed) in (0, 2)
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
+def test_links_exist(readme):
+    for target in re.findall(r"\]\(([^)#]+)\)", readme.read_text()):
+        if "://" not in target:
+            assert (readme.parent / target).exists() or (ROOT / target).exists(), target
+
+
+def test_every_dependency_is_explained():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    text = (ROOT / "README.md").read_text().lower()
+    named = [re.match(r"[a-z0-9_-]+", line.lower()).group() for line in project["dependencies"]]
+    missing = [name for name in named if name not in text]
+    assert missing == []
+
+
+def test_the_shown_claim_is_valid(tmp_path):
+    from common.claims import load_claims
+
+    (row,) = blocks(ROOT / "README.md", "yaml")
+    (tmp_path / "stability_gap").mkdir()
+    path = tmp_path / "stability_gap" / "claims.yaml"
+    path.write_text(row)
+    assert [claim.id for claim in load_claims(path)] == ["M1"]
+
+
+def test_deviations_that_claims_name_are_explained():
+    import yaml
+
+    for folder in sorted(ROOT.glob("papers/*/claims.yaml")):
+        text = (folder.parent / "README.md").read_text()
+        for row in yaml.safe_load(folder.read_text()):
+            for deviation in row.get("deviations", []):
+                assert f"| {deviation} |" in text, f"{row['id']}: {deviation}"
