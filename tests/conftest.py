@@ -78,3 +78,18 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     context = multiprocessing.get_context("fork")
     monkeypatch.setattr(launch.multiprocessing, "get_context", lambda method: context)
     monkeypatch.setattr(verbs, "figures", lambda *_, **__: [])  # what runs is of interest here, not what is drawn
+
+
+@pytest.fixture
+def dropout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Settings that choose a network of one's own, with dropout: the one that draws from torch's generator."""
+    text = (
+        "from torch import nn\n\nfrom common.models.small import Net\n\nVERSION = 1\n\n\n"
+        "def dropped(shape, classes, *, p: float = 0.3):\n"
+        "    trunk = nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], 12), nn.ReLU(), nn.Dropout(p))\n"
+        "    return Net(trunk, 12, classes)\n"
+    )
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "own_dropped.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path / "own"))
+    return {"model.name": "own_dropped.dropped"}

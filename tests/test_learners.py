@@ -267,6 +267,60 @@ def test_ewc_importance_is_the_running_mean_of_the_fisher(kind: str, small: Call
             assert torch.equal(learner.state["anchor"][name], learner.live[name].detach())
 
 
+@pytest.mark.parametrize("kind", ["sample", "batch"])
+def test_measuring_importance_leaves_batchnorm_as_it_is(kind: str, small: Callable[..., RunSpec]) -> None:
+    spec = small("ewc", {"learner.fisher": kind, "model.name": "small_cnn", "model.width": 4})
+    stream, learner = made(spec)
+    batches = begun(stream, learner, spec, 0)
+    for step in range(3):
+        learner.update(batches.at(step))
+    before = {n: t.clone() for n, t in learner.net.state_dict().items()}
+    learner.end(stream.tasks[0])
+    assert all(torch.equal(before[n], t) for n, t in learner.net.state_dict().items())
+    assert all(m.training for m in learner.net.modules())
+    found = literal_fisher_in_eval(learner, learner.data.rows(stream.tasks[0]), kind)
+    for name, value in learner.state["importance"].items():
+        torch.testing.assert_close(value, found[name], rtol=1e-3, atol=1e-6)
+
+
+def literal_fisher_in_eval(learner: Learner, rows: np.ndarray, kind: str) -> dict[str, Tensor]:
+    """`literal_fisher` with running statistics, by hand because `entropy` goes image by image."""
+    learner.net.eval()
+    total = {n: torch.zeros_like(p) for n, p in learner.live.items()}
+    size = 128 if kind == "batch" else 1
+    pieces = [rows[i : i + size] for i in range(0, len(rows), size)]
+    for piece in pieces:
+        batch = learner.data.batch(piece)
+        loss = torch.nn.functional.cross_entropy(learner.net(batch.x), batch.y)
+        slopes = torch.autograd.grad(loss, list(learner.live.values()))
+        for name, slope in zip(total, slopes, strict=True):
+            total[name] += slope**2 / len(pieces)
+    learner.net.train()
+    return total
+
+
+def test_lwf_teacher_answers_with_running_statistics(small: Callable[..., RunSpec]) -> None:
+    spec = small("lwf", {"model.name": "small_cnn", "model.width": 4})
+    stream, learner = made(spec)
+    train(stream, learner, spec, range(1))
+    batches = begun(stream, learner, spec, 1)
+    learner.update(batches.at(0))
+    batch = batches.at(1)
+    statistics = {n: b.clone() for n, b in learner.net.named_buffers()}
+    penalty = learner.terms(learner.live, learner.state, batch).stability
+    moved = {n: b.clone() for n, b in learner.net.named_buffers()}
+    assert any(not torch.equal(statistics[n], moved[n]) for n in moved)  # by the pupil's own forward pass
+    learner.net.load_state_dict(statistics, strict=False)
+    pupil = learner.net(batch.x)
+    learner.net.eval()
+    teacher = functional_call(learner.net, learner.state["teacher"], (batch.x,))
+    learner.net.train()
+    q, p = (teacher / 2).softmax(1), (pupil / 2).softmax(1)
+    expected = (q * (q / p).log())[:, :2].sum(1).mean()
+    assert penalty is not None
+    close(penalty, expected.detach(), 1e-4)
+
+
 def test_ewc_penalty_is_the_sum_by_hand(small: Callable[..., RunSpec]) -> None:
     spec = small("ewc")
     stream, learner = made(spec)

@@ -42,6 +42,18 @@ def test_nothing_of_the_evaluation_moves_a_batchnorm_network(
     assert any("running_mean" in name for name in plain)
 
 
+def test_evaluation_draws_nothing_from_the_generator_of_dropout(
+    small: Callable[..., RunSpec], dropout: dict[str, Any]
+) -> None:
+    every, never = (
+        stored(loop.run(small("er", dropout | {"evaluation.every": e, "evaluation.samples": n})).path)[1]
+        for e, n in ((1, 20), (0, 3))
+    )
+    assert same_weights(every, never)
+    plain = stored(loop.run(small("er", dropout | {"model.p": 0.0})).path)[1]
+    assert not same_weights(every, plain)
+
+
 def test_evaluation_batch_is_of_the_place_and_moves_nothing(
     small: Callable[..., RunSpec], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

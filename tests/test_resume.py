@@ -112,6 +112,17 @@ def test_hard_places_to_be_killed(
     assert same(stored(loop.run(spec).path), whole)
 
 
+def test_dropout_goes_on_where_it_was(
+    small: Callable[..., RunSpec], dropout: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = small("er", dropout)
+    whole = uninterrupted(spec, tmp_path, monkeypatch)
+    for at in (8, 17):
+        killed(spec, at)
+    torch.manual_seed(99)  # the process that resumes has drawn other numbers before
+    assert same(stored(loop.run(spec).path), whole)
+
+
 def test_killed_while_the_checkpoint_is_written_keeps_the_one_before(
     small: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
