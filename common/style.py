@@ -104,12 +104,20 @@ def graded(count: int) -> list[Any]:
     return [matplotlib.colormaps["viridis"](0.8 * i / max(1, count - 1)) for i in range(count)]
 
 
-def percent(axis: "Axes", label: str = "accuracy (%)", low: int = 0) -> None:
-    """Nothing; the y axis runs from `low` (a multiple of 25) to 100 percent."""
-    margin = 0.03 * (100 - low)
-    axis.set_ylim(low - margin, 100 + margin)
-    axis.set_yticks(np.arange(low, 101, {50: 10, 75: 5}.get(low, 25)))
+def percent(axis: "Axes", label: str = "accuracy (%)", low: int = 0, high: int = 100) -> None:
+    """Nothing; the y axis runs from `low` to `high` percent, multiples of 25."""
+    margin = 0.03 * (high - low)
+    axis.set_ylim(low - margin, high + margin)
+    axis.set_yticks(np.arange(low, high + 1, {50: 10, 25: 5}.get(high - low, 25)))
     axis.set_ylabel(label)
+
+
+def span(*axes: "Axes") -> tuple[int, int]:
+    """(low, high): the multiples of 25 percent around all that is drawn so far."""
+    lowest = min(float(axis.dataLim.y0) for axis in axes)
+    highest = max(float(axis.dataLim.y1) for axis in axes)
+    low = 25 * int(min(max(lowest, 0.0), 75.0) // 25)
+    return low, max(low + 25, 25 * int(-(-min(highest, 100.0) // 25)))
 
 
 def legend(figure: "Canvas", axes: Any, columns: int = 8, place: str = "center", title: str = "") -> None:

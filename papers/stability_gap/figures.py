@@ -17,7 +17,6 @@ from common.table import Tables
 from papers.stability_gap.curves import curves_of, in_order, norms_after_switches
 from papers.stability_gap.panels import (
     METRICS,
-    floor_of,
     footnote,
     mark_switches,
     metrics_at,
@@ -109,7 +108,7 @@ def rotation(tables: Tables) -> "Canvas":
         axis.set_xticks(angles)
         axis.set_xlabel("rotation (degrees)")
     for axis, label in ((axes[0, 0], "accuracy (%)"), (axes[0, 1], "metric at the end (%)")):
-        style.percent(axis, label, floor_of(axis))
+        style.percent(axis, label, *style.span(axis))
     axes[0, 2].set_ylabel("percentage points")
     mark_switches(axes[0, 0], curves)
     axes[0, 0].set_xlabel("iteration")

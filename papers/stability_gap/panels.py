@@ -31,7 +31,7 @@ def metrics_at(axis: "Axes", rows: "pd.DataFrame", values: "Callable[[pd.DataFra
     for shift, (metric, label, colour) in zip((0, -0.04, 0.04), METRICS[:3], strict=True):
         found = 100 * values(rows, metric).dropna().to_numpy()
         style.bars(axis, np.arange(found.shape[1]) + shift, found, colour, label)
-    style.percent(axis, "metric at the end (%)")
+    style.percent(axis, "metric at the end (%)", high=style.span(axis)[1])
 
 
 def mark_switches(axis: "Axes", curves: Curves) -> None:
@@ -42,8 +42,8 @@ def mark_switches(axis: "Axes", curves: Curves) -> None:
 
 def stream_axis(axis: "Axes", curves: Curves, title: str, rows: "pd.DataFrame") -> None:
     """Nothing; axes of accuracy over a whole stream, titled with the data set."""
+    style.percent(axis, high=style.span(axis)[1])
     mark_switches(axis, curves)
-    style.percent(axis)
     axis.set_xlim(0, curves.step[-1])
     axis.set_xlabel("iteration")
     axis.set_title(": ".join(word for word in (title, ", ".join(data_titles(rows))) if word), loc="left")
@@ -51,25 +51,20 @@ def stream_axis(axis: "Axes", curves: Curves, title: str, rows: "pd.DataFrame") 
 
 def switch_axes(axes: "list[Axes]", title: str = "") -> None:
     """Nothing; axes of updates since a switch, all with one y range."""
-    low = floor_of(*axes)
+    low, high = style.span(*axes)
     for axis in axes:
         axis.axvline(0, color=style.MUTED, lw=0.5, alpha=0.6, zorder=0)
         axis.set_xlabel("iterations after the switch")
-        style.percent(axis, low=low)
+        style.percent(axis, low=low, high=high)
         if title:
             axis.set_title(title)
-
-
-def floor_of(*axes: "Axes") -> int:
-    """The multiple of 25 percent below all that is drawn."""
-    lowest = min(float(axis.dataLim.y0) for axis in axes)
-    return 25 * int(min(max(lowest, 0.0), 99.0) // 25)
 
 
 def footnote(figure: "Canvas", tables: Tables, spec: str, words: str = "", named: bool = False) -> None:
     """Nothing; below the figure: data sets (unless `named` in the titles already), seeds, and words."""
     rows = tables.where(spec=spec)
-    seeds = int(rows["seed"].nunique())
-    spread = f"mean ± SD over {seeds} seeds" if seeds > 1 else "one seed"
+    counts = rows.groupby(rows["case"].fillna(""))["seed"].nunique()
+    seeds = f"{counts.min()} to {counts.max()}" if counts.min() < counts.max() else str(counts.max())
+    spread = f"mean ± SD over {seeds} seeds" if counts.max() > 1 else "one seed"
     parts = [] if named else data_titles(rows)
     style.footnote(figure, "; ".join(part for part in (*parts, spread, words) if part))
