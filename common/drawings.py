@@ -47,8 +47,8 @@ def declared(paper: str) -> dict[str, Figure | Table]:
 def note(paper: str, name: str, item: Figure | Table, tables: Tables) -> dict[str, Any]:
     """What a figure or table is made from: runs, digests of table and code, data sets, and the command."""
     rows = tables.runs[tables.runs["spec"].isin(item.needs)]
+    quoted = {"claims": _claims(paper)} if isinstance(item, Table) else {}  # tables hold the paper's numbers too
     return {
-        "claims": _claims(paper) if isinstance(item, Table) else "",  # tables quote the paper's numbers from there
         **_place(paper, tables.folder),
         "name": name,
         "about": item.about,
@@ -56,6 +56,7 @@ def note(paper: str, name: str, item: Figure | Table, tables: Tables) -> dict[st
         "runs": sorted(rows["run_id"].unique()),
         "table": tables.digest,
         "code": _drawing_code(paper),
+        **quoted,
     }
 
 

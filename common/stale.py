@@ -50,7 +50,7 @@ def _moved(path: Path, now: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
 
 
 def _older(path: Path, then: dict[str, Any], now: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
-    moved = [_INPUTS[key] for key in keys if then.get(key) != now[key]]
+    moved = [_INPUTS[key] for key in keys if then.get(key) != now.get(key)]
     return [f"{path} is older than {' and '.join(moved)}; make it again: {now['command']}"] if moved else []
 
 
