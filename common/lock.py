@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import Problem
-from common.record import STALE_SECONDS
+from common.record import STALE_SECONDS, gone, this_process
 
 
 @contextlib.contextmanager
@@ -23,7 +22,7 @@ def held(folder: Path) -> Iterator[None]:
     """
     path = folder / "lock"
     _make(folder)
-    mine = {"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex}
+    mine = this_process() | {"token": uuid.uuid4().hex}
     for _ in range(3):
         try:
             _create(path, mine)
@@ -70,33 +69,46 @@ def _owner(path: Path) -> dict[str, Any]:
 
 
 def _take_over(path: Path, folder: Path) -> None:
-    """Removes a stale lock by an atomic rename; Problem when its owner is alive.
+    """Removes a stale lock; Problem when its owner is alive.
 
-    Of several takers one may be late and move the lock of a faster one: what was moved is looked at, and put back.
+    Takers go one by one where the file system can lock a folder. Elsewhere one may be late and move the lock of a
+    faster one: what was moved is looked at, and put back.
     """
-    owner = _owner(path)
-    if _living(owner, path, folder):
-        raise Problem(
-            f"Run {folder.name} is being written by process {owner.get('pid', '?')} on {owner.get('host', '?')}. Wait for it "
-            f"(replicate status), or stop that process; then give the command again."
-        )
-    stale = path.with_name(f"lock.stale.{uuid.uuid4().hex}")
-    with contextlib.suppress(FileNotFoundError):
-        path.rename(stale)
-        if _owner(stale).get("token") != owner.get("token"):
-            with contextlib.suppress(FileExistsError):
-                os.link(stale, path)
-        stale.unlink()
+    with _turn(folder):
+        owner = _owner(path)
+        if not path.exists():
+            return
+        if _living(owner, path, folder):
+            raise Problem(
+                f"Run {folder.name} is being written by process {owner.get('pid', '?')} on {owner.get('host', '?')}. "
+                "Wait for it (replicate status), or stop that process; then give the command again."
+            )
+        stale = path.with_name(f"lock.stale.{uuid.uuid4().hex}")
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(stale)
+            if _owner(stale).get("token") != owner.get("token"):
+                with contextlib.suppress(FileExistsError):
+                    os.link(stale, path)
+            stale.unlink()
+
+
+@contextlib.contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """One process at a time, where the file system has such locks; they end with their process."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)
 
 
 def _living(owner: dict[str, Any], path: Path, folder: Path) -> bool:
-    if owner.get("host") == socket.gethostname() and isinstance(owner.get("pid"), int):
-        try:
-            os.kill(owner["pid"], 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
+    ended = gone(owner)
+    if ended is not None:
+        return not ended
     newest = max((p.stat().st_mtime for p in (path, folder / "status.json") if p.exists()), default=0.0)
     return time.time() - newest < STALE_SECONDS

@@ -60,7 +60,7 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
         status = {"state": "running", "updates": 0, "total": 0, "seconds": folder.status().get("seconds", 0.0)}
         try:
             _carry_out(spec, place, folder, status)
-        except Stopped:
+        except (Stopped, KeyboardInterrupt):
             folder.write_status(**status | {"state": "interrupted"})
             raise
         except BaseException as error:

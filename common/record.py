@@ -124,8 +124,7 @@ class RunFolder:
 
     def write_status(self, **values: Any) -> None:
         """Stores the state with host, process and time of writing."""
-        values |= {"host": socket.gethostname(), "pid": os.getpid(), "written": time.time()}
-        write_json(self.path / "status.json", values)
+        write_json(self.path / "status.json", values | this_process() | {"written": time.time()})
 
     def write_trace(self, trace: Trace) -> None:
         """Stores a finished trace."""
@@ -155,13 +154,40 @@ def damaged(folder: Path, name: str, error: object) -> str:
     )
 
 
-def _alive(status: dict[str, Any]) -> bool:
-    if status.get("host") != socket.gethostname():
-        return time.time() - status.get("written", 0) < STALE_SECONDS
+def this_process() -> dict[str, Any]:
+    """Host, process number and start of this process, as lock and status name their writer."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def gone(writer: dict[str, Any]) -> bool | None:
+    """Whether a writer on this host has ended; None for another host or an unreadable writer.
+
+    A process that has its number but another start is another process: after a reboot, or in a new container.
+    """
+    pid = writer.get("pid")
+    if writer.get("host") != socket.gethostname() or not isinstance(pid, int):
+        return None
     try:
-        os.kill(int(status["pid"]), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
-        return False
-    except PermissionError:
         return True
-    return True
+    except PermissionError:
+        pass
+    return writer.get("started") not in (None, _started(pid))
+
+
+def _started(pid: int) -> str | None:
+    """When a process started (boot and clock ticks since then), None where the system does not tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+    return f"{boot} {ticks}"
+
+
+def _alive(status: dict[str, Any]) -> bool:
+    ended = gone(status)
+    if ended is None:
+        return time.time() - status.get("written", 0) < STALE_SECONDS
+    return not ended

@@ -371,6 +371,35 @@ def test_si_integrates_the_fall_of_the_loss_along_the_path(small: Callable[..., 
         close(learner.state["importance"][name], path[name] / (moved**2 + 0.1), 1e-3)
 
 
+def test_si_starts_a_new_path_at_each_task(small: Callable[..., RunSpec]) -> None:
+    spec = small("si", PLAIN)
+    stream, learner = made(spec)
+    before: dict[str, Tensor] = {n: torch.zeros_like(p) for n, p in learner.live.items()}
+    for k in range(3):
+        start, path = weights(learner), {n: torch.zeros_like(p) for n, p in learner.live.items()}
+        batches = begun(stream, learner, spec, k)
+        for step in range(4):
+            old = weights(learner)
+            learner.update(batches.at(step))
+            for name, w in weights(learner).items():
+                path[name] += (w - old[name]) ** 2 / 0.05  # - gradient * movement = movement^2 / lr
+        learner.end(stream.tasks[k])
+        for name, w in weights(learner).items():
+            grown = learner.state["importance"][name] - before[name]
+            torch.testing.assert_close(grown, path[name] / ((w - start[name]) ** 2 + 0.1), rtol=1e-2, atol=1e-5)
+        before = {n: t.clone() for n, t in learner.state["importance"].items()}
+
+
+def test_si_importance_is_never_negative(small: Callable[..., RunSpec]) -> None:
+    spec = small("si")
+    stream, learner = made(spec)
+    learner.begin(stream.tasks[0])
+    for path in learner.state["path"].values():  # the loss rose along the way, as momentum can make it
+        path -= 1.0
+    learner.end(stream.tasks[0])
+    assert all((value == 0).all() for value in learner.state["importance"].values())
+
+
 def test_si_penalty_and_importance_over_tasks(small: Callable[..., RunSpec]) -> None:
     spec = small("si")
     stream, learner = made(spec)
@@ -418,6 +447,15 @@ def test_first_step_of_a_task_is_free_of_the_penalty(name: str, small: Callable[
 
 
 # --- a mechanism that does nothing is a failing test -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_mixed_precision_trains_and_keeps_full_weights(name: str, small: Callable[..., RunSpec]) -> None:
+    folder = loop.run(small(name, {"precision": "bf16-mixed"}))
+    weights = stored(folder.path)[1]
+    assert all(w.dtype == np.float32 and np.isfinite(w).all() for w in weights.values())
+    full = stored(loop.run(small(name)).path)[1]
+    assert 0 < max(np.abs(weights[n] - full[n]).max() for n in full) < 0.5
 
 
 @pytest.mark.parametrize("name", [n for n in LEARNERS if n != "finetune"])

@@ -1,5 +1,6 @@
 """One writer per folder: the living keep it, the dead lose it, and of many at once one alone gets it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -51,6 +52,16 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
     with lock.held(tmp_path):
         assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell when a process started")
+def test_another_process_with_the_same_number_does_not_hold_it(tmp_path: Path) -> None:
+    left(tmp_path, pid=os.getpid(), started="another boot 17")
+    with lock.held(tmp_path):
+        assert json.loads((tmp_path / "lock").read_text())["started"] != "another boot 17"
+    left(tmp_path, pid=os.getpid(), started=None)  # where the system did not tell: the number decides
+    with pytest.raises(Problem, match="written by process"), lock.held(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("sign", ["lock", "status.json"])
@@ -108,30 +119,40 @@ def test_a_late_taker_puts_the_fresh_lock_of_a_faster_one_back(tmp_path: Path, m
     assert [p.name for p in tmp_path.iterdir()] == ["lock"]
 
 
-def test_of_many_that_want_a_stale_lock_at_once_one_alone_gets_it(tmp_path: Path) -> None:
-    for attempt in range(5):
+@pytest.mark.parametrize("turns", [True, False], ids=["with flock", "without"])
+def test_of_many_that_want_a_stale_lock_at_once_no_two_hold_it_together(
+    tmp_path: Path, turns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not turns:
+        monkeypatch.setattr(lock, "_turn", lambda _: contextlib.nullcontext())
+    for attempt in range(8):
         folder = tmp_path / str(attempt)
         left(folder, pid=dead_pid())
-        start = time.time() + 0.1
-        children = []
-        for _ in range(8):
-            child = os.fork()
-            if not child:
-                code = 1
-                try:
-                    time.sleep(max(0, start - time.time()))
-                    with lock.held(folder):
-                        (folder / f"held-{os.getpid()}").touch()
-                        time.sleep(0.15)
-                        code = 0
-                except Problem:
-                    pass
-                finally:
-                    os._exit(code)
-            children.append(child)
+        children = [os.fork() or _hold(folder, time.time() + 0.05) for _ in range(2 if not turns else 8)]
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-        assert codes.count(0) == len(list(folder.glob("held-*"))) == 1
+        assert 0 in codes  # somebody got it, or several one after the other
+        assert TOGETHER not in codes
         assert not list(folder.glob("lock*"))
+
+
+REFUSED, TOGETHER = 3, 4
+
+
+def _hold(folder: Path, start: float) -> int:
+    """A child's life: waits for the start, holds the lock for a moment if it can, and is gone."""
+    code = REFUSED
+    try:
+        time.sleep(max(0, start - time.time()))
+        with lock.held(folder):
+            code = TOGETHER
+            (folder / "inside").touch(exist_ok=False)
+            time.sleep(0.02)
+            (folder / "inside").unlink()
+            code = 0
+    except Problem:
+        pass
+    finally:
+        os._exit(code)
 
 
 def test_a_killed_holder_leaves_a_lock_that_the_next_one_takes(tmp_path: Path) -> None:

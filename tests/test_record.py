@@ -126,6 +126,7 @@ def test_states(tmp_path: Path) -> None:
     gone.wait()
     assert status(tmp_path, pid=gone.pid)["state"] == "interrupted"
     assert status(tmp_path, pid=gone.pid, state="failed")["state"] == "failed"
+    assert status(tmp_path, started="another boot 17")["state"] == "interrupted"
     assert status(tmp_path, host="elsewhere", pid=gone.pid)["state"] == "running"
     assert status(tmp_path, host="elsewhere", written=time.time() - STALE_SECONDS - 1)["state"] == "interrupted"
     assert not RunFolder(tmp_path).done()

@@ -90,9 +90,24 @@ def test_killed_at_twenty_random_steps(
         ("agem", {}, [16, 17, 18], 1),
         ("er", {"budget.iterations": None, "budget.epochs": 1, "stream.train_per_task": 50}, [9], 4),
         ("er", {"stream.scenario": "task", "model.heads": "multi"}, [20], 6),
+        ("ewc", {"precision": "bf16-mixed"}, [20], 6),
+        ("gem", {"precision": "bf16-mixed"}, [20], 6),
         ("er", {"stream.name": "rotated", "stream.degrees": 30, "stream.train_per_task": 40}, [20], 6),
     ],
-    ids=["between", "between-si", "after", "bn-lwf", "bn-er-adam", "two", "three", "epochs", "heads", "rotated"],
+    ids=[
+        "between",
+        "between-si",
+        "after",
+        "bn-lwf",
+        "bn-er-adam",
+        "two",
+        "three",
+        "epochs",
+        "heads",
+        "bf16-ewc",
+        "bf16-gem",
+        "rotated",
+    ],
 )
 def test_hard_places_to_be_killed(
     learner: str,
@@ -166,6 +181,18 @@ def test_stop_flag_saves_and_leaves(
     assert seen == list(range(18, UPDATES + 1))  # not one update twice, not one left out
     assert same(stored(finished.path), whole)
     assert not (folder.path / "checkpoint.pt").exists()
+
+
+def test_interrupted_in_a_notebook(small: Callable[..., RunSpec]) -> None:
+    def interrupt(updates: int, total: int) -> None:
+        if updates == 10:
+            raise KeyboardInterrupt
+
+    spec = small("er")
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(spec, Place(watch=interrupt))
+    assert RunFolder(runs_dir() / spec.run_id).status()["state"] == "interrupted"
+    assert loop.run(spec).done()
 
 
 def test_a_finished_run_is_not_made_again(small: Callable[..., RunSpec]) -> None:
