@@ -57,6 +57,8 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
     if folder.done():
         return folder
     with lock.held(folder.path):
+        if folder.done():  # by another process, between our look and our lock
+            return folder
         status = {"state": "running", "updates": 0, "total": 0, "seconds": folder.status().get("seconds", 0.0)}
         try:
             _carry_out(spec, place, folder, status)

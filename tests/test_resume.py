@@ -1,9 +1,10 @@
 """Interrupted equals uninterrupted: processes that are really killed, at any step, leave the same bytes behind."""
 
+import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,22 @@ def test_a_finished_run_is_not_made_again(small: Callable[..., RunSpec]) -> None
     before = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.path.iterdir()}
     assert loop.run(spec, Place(watch=lambda done, total: pytest.fail("it ran again"))).path == folder.path
     assert before == {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.path.iterdir()}
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_not_made_again(
+    small: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, held = small("er"), loop.lock.held
+
+    @contextlib.contextmanager
+    def late(folder: Path) -> Iterator[None]:
+        monkeypatch.setattr(loop.lock, "held", held)
+        loop.run(spec)
+        with held(folder):
+            yield
+
+    monkeypatch.setattr(loop.lock, "held", late)
+    assert loop.run(spec, Place(watch=lambda done, total: pytest.fail("it ran again"))).done()
 
 
 def test_time_spent_adds_up_over_interruptions(small: Callable[..., RunSpec]) -> None:
