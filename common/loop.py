@@ -1,29 +1,24 @@
 """One run from top to bottom: build, resume, then for each task begin, update, evaluate, save, end."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from lightning import Fabric
-from torch import Tensor
 
-from common import checkpoint, lock, parts
+from common import checkpoint, lock
+from common.batches import Batches, updates_of
+from common.build import build, fabric_for
 from common.checkpoint import Cursor
-from common.errors import Problem
 from common.evaluate import correct
 from common.files import write_json
-from common.learners.base import Learner
 from common.places import runs_dir
+from common.progress import Clock, Facts
 from common.provenance import provenance
 from common.record import RunFolder, Trace
-from common.rng import generator, torch_seed
-from common.spec import Budget, RunSpec
-from common.streams import data
-from common.streams.resident import Resident
-from common.streams.stream import Stream, Task
+from common.spec import RunSpec
+from common.streams.stream import Task
 
 
 @dataclass
@@ -31,6 +26,7 @@ class Place:
     """Where and how a run is carried out; nothing of it can move a number or enters the run's identity.
 
     device: "cpu", "cuda" or "auto". save_minutes: most work a kill can cost. evaluation_batch: samples per forward.
+    save_every: updates between checkpoints, besides the minutes (None: minutes alone).
     stop: asked after every update; True saves and leaves. watch: told (updates, total) after every update.
     """
 
@@ -52,7 +48,6 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
 
     Errors: Problem for what a user can mend (also kept in status.json); Stopped when `place.stop` asked to leave.
     """
-    place = place or Place()
     folder = RunFolder(runs_dir() / spec.run_id)
     if folder.done():
         return folder
@@ -61,7 +56,7 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
             return folder
         status = {"state": "running", "updates": 0, "total": 0, "seconds": folder.status().get("seconds", 0.0)}
         try:
-            _carry_out(spec, place, folder, status)
+            _carry_out(_Run(spec, place or Place(), folder, status))
         except (Stopped, KeyboardInterrupt):
             folder.write_status(**status | {"state": "interrupted"})
             raise
@@ -71,87 +66,26 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
     return folder
 
 
-def _carry_out(spec: RunSpec, place: Place, folder: RunFolder, status: dict[str, Any]) -> None:
-    fabric = Fabric(accelerator=_device(place.device), devices=1, precision=_precision(spec.precision))
-    stream, learner = build(spec, fabric)
-    held_out = learner.data.evaluation(spec.evaluation.samples, spec.seed)
-    steps = [updates_of(task, spec.budget) for task in stream.tasks]
-    status["total"] = sum(steps)
-
-    resumed = checkpoint.restore(folder.path, spec.run_id, learner)
-    cursor, trace = resumed or (Cursor(), Trace(held_out.offsets, np.cumsum(steps)))
-    if resumed is None:
-        write_json(folder.path / "spec.json", spec.science | {"run_id": spec.run_id})
-        about = {"stream": {"digest": stream.digest(), "text": str(stream), "lossy": stream.images.lossy}}
-        write_json(folder.path / "provenance.json", provenance(str(fabric.device), torch.get_num_threads()) | about)
-    facts = _Facts(trace, cursor.updates)
-    clock = _Clock(status, cursor.updates)
-    folder.write_status(**status | {"updates": cursor.updates})
-
-    def evaluate(task: int, updates: int) -> None:
-        facts.evaluated(updates, task, correct(learner, held_out, task + 1, place.evaluation_batch))
-
-    if cursor.updates == 0 and not trace.step:
-        evaluate(0, 0)
-    for task in list(stream.tasks)[cursor.task :]:
-        if cursor.step == 0:
-            if spec.optimiser.settings["fresh"]:
+def _carry_out(run: "_Run") -> None:
+    """The loop. A checkpoint is taken between two updates; `cursor` says which update is the next."""
+    learner = run.learner
+    if run.cursor.updates == 0 and not run.trace.step:
+        run.evaluate(run.stream.tasks[0])
+    for task in run.stream.tasks[run.cursor.task :]:
+        if run.cursor.step == 0:
+            if run.spec.optimiser.settings["fresh"]:
                 learner.optimiser.state.clear()
             learner.begin(task)
-        batches = Batches(learner, task, spec)
-        for step in range(cursor.step, steps[task.index]):
-            facts.noted(learner.update(batches.at(step)))
-            cursor = Cursor(task.index, step + 1, cursor.updates + 1)
-            if evaluate_at(spec.evaluation.every, cursor.updates, last=cursor.step == steps[task.index]):
-                evaluate(task.index, cursor.updates)
-            stop = place.stop()
-            if stop or clock.save_now(place, cursor.updates):
-                facts.flush()
-                checkpoint.save(folder.path, spec.run_id, cursor, learner, trace)
-            if stop:
-                status |= clock.progress(cursor.updates)
-                raise Stopped
-            if clock.report_now(place):
-                folder.write_status(**status | clock.progress(cursor.updates))
-            place.watch(cursor.updates, status["total"])
+        batches = Batches(learner, task, run.spec)
+        for step in range(run.cursor.step, run.steps[task.index]):
+            run.facts.noted(learner.update(batches.at(step)))
+            run.cursor = Cursor(task.index, step + 1, run.cursor.updates + 1)
+            if evaluate_at(run.spec.evaluation.every, run.cursor.updates, last=step + 1 == run.steps[task.index]):
+                run.evaluate(task)
+            run.save_and_report()
         learner.end(task)
-        cursor = Cursor(task.index + 1, 0, cursor.updates)
-
-    facts.flush()
-    folder.write_trace(trace)
-    checkpoint.save_weights(folder.path, learner)
-    status |= clock.progress(cursor.updates) | {"state": "done"}
-    folder.write_status(**status)
-    (folder.path / "checkpoint.pt").unlink(missing_ok=True)
-
-
-def build(spec: RunSpec, fabric: Fabric) -> tuple[Stream, Learner]:
-    """The stream and the learner of a spec, on Fabric's device, with weights drawn from the seed (or the parent's)."""
-    stream = build_stream(spec)
-    resident = Resident(stream, fabric.device)
-    with torch.random.fork_rng():
-        torch.manual_seed(torch_seed(spec.seed, "weights"))
-        net = _load("model", spec)(resident.shape, stream.classes, **spec.model.settings)
-    if spec.parent:
-        _inherit(net, spec.parent)
-    net = net.to(fabric.device).train()
-    optimiser = _load("optimiser", spec)(net.parameters(), **spec.optimiser.settings)
-    learner: Learner = _load("learner", spec)(net, optimiser, resident, spec.seed, **spec.learner.settings)
-    _, learner.optimiser = fabric.setup(learner, optimiser)
-    learner.watch = spec.evaluation.gradients
-    torch.manual_seed(torch_seed(spec.seed, "dropout"))
-    return stream, learner
-
-
-def build_stream(spec: RunSpec) -> Stream:
-    """The stream of a spec; needs its data set, but neither torch nor a device."""
-    made: Stream = _load("stream", spec)(data.load(spec.data), spec.seed, **spec.stream.settings)
-    return made
-
-
-def updates_of(task: Task, budget: Budget) -> int:
-    """Updates made on a task: its iterations, or its epochs of ceil(samples / batch) updates."""
-    return budget.iterations or (budget.epochs or 0) * -(-len(task.train) // budget.batch)
+        run.cursor = Cursor(task.index + 1, 0, run.cursor.updates)
+    run.finish()
 
 
 def evaluate_at(every: int, updates: int, last: bool) -> bool:
@@ -159,109 +93,60 @@ def evaluate_at(every: int, updates: int, last: bool) -> bool:
     return last or (every > 0 and updates % every == 0)
 
 
-class Batches:
-    """New samples (and what the learner recalls) for each step of a task: a function of seed, task and step alone."""
+class _Run:
+    """What the loop works on: built from the spec, put back to the newest checkpoint where there is one."""
 
-    def __init__(self, learner: Learner, task: Task, spec: RunSpec) -> None:
-        self.learner, self.task, self.seed, self.size = learner, task, spec.seed, spec.budget.batch
-        self.rows = learner.data.rows(task)
-        self.per_epoch = -(-len(self.rows) // self.size)
-        self._epoch, self._order = -1, self.rows
+    def __init__(self, spec: RunSpec, place: Place, folder: RunFolder, status: dict[str, Any]) -> None:
+        self.spec, self.place, self.folder, self.status = spec, place, folder, status
+        fabric = fabric_for(place.device, spec.precision)
+        self.stream, self.learner = build(spec, fabric)
+        self.held_out = self.learner.data.evaluation(spec.evaluation.samples, spec.seed)
+        self.steps = [updates_of(task, spec.budget) for task in self.stream.tasks]
+        resumed = checkpoint.restore(folder.path, spec.run_id, self.learner)
+        self.cursor, self.trace = resumed or (Cursor(), Trace(self.held_out.offsets, np.cumsum(self.steps)))
+        if resumed is None:
+            self._introduce(str(fabric.device))
+        self.facts = Facts(self.trace, self.cursor.updates)
+        self.clock = Clock(status["seconds"])
+        status["total"] = sum(self.steps)
+        self._report()
 
-    def at(self, step: int) -> Any:
-        """The batch of that step: every epoch in its own random order, the last batch of an epoch as short as it is."""
-        epoch, place = divmod(step, self.per_epoch)
-        if epoch != self._epoch:
-            order = generator(self.seed, "order", self.task.index, epoch).permutation(len(self.rows))
-            self._epoch, self._order = epoch, self.rows[order]
-        new = self.learner.data.batch(self._order[place * self.size : (place + 1) * self.size])
-        old = self.learner.recall(self.task.index, step, self.size)
-        return new if old is None else new._replace(replay=self.learner.data.batch(old))
+    def _introduce(self, device: str) -> None:
+        """Writes what the run is and where it comes from."""
+        about = {"digest": self.stream.digest(), "text": str(self.stream), "lossy": self.stream.images.lossy}
+        write_json(self.folder.path / "spec.json", self.spec.science | {"run_id": self.spec.run_id})
+        origin = provenance(device, torch.get_num_threads()) | {"stream": about}
+        write_json(self.folder.path / "provenance.json", origin)
 
+    def evaluate(self, task: Task) -> None:
+        """Measures all tasks seen so far, `task` included."""
+        hits = correct(self.learner, self.held_out, task.index + 1, self.place.evaluation_batch)
+        self.facts.evaluated(self.cursor.updates, task.index, hits)
 
-class _Facts:
-    """Scalars and correctness kept on the device and brought over in blocks, so that no step waits for the device."""
+    def save_and_report(self) -> None:
+        """Between two updates: a checkpoint when one is due or a stop is asked for, and the progress now and then."""
+        place, updates = self.place, self.cursor.updates
+        stop = place.stop()
+        counted = place.save_every is not None and updates % place.save_every == 0
+        if stop or counted or self.clock.save_now(place.save_minutes):
+            self.facts.flush()
+            checkpoint.save(self.folder.path, self.spec.run_id, self.cursor, self.learner, self.trace)
+        if stop:
+            self.status |= {"updates": updates, "seconds": self.clock.seconds()}
+            raise Stopped
+        if self.clock.report_now(place.status_seconds):
+            self._report()
+        place.watch(updates, self.status["total"])
 
-    def __init__(self, trace: Trace, updates: int) -> None:
-        self.trace, self.start = trace, updates
-        self.scalars: list[dict[str, Tensor]] = []
-        self.rows: list[tuple[int, int, Tensor]] = []
+    def _report(self) -> None:
+        self.status |= {"updates": self.cursor.updates, "seconds": self.clock.seconds()}
+        self.folder.write_status(**self.status)
 
-    def noted(self, scalars: dict[str, Tensor]) -> None:
-        self.scalars.append(scalars)
-
-    def evaluated(self, updates: int, task: int, hits: Tensor) -> None:
-        self.rows.append((updates, task, hits))
-        if len(self.rows) >= 64:
-            self.flush()
-
-    def flush(self) -> None:
-        for updates, task, hits in self.rows:
-            self.trace.evaluated(updates, task, task + 1, hits.cpu().numpy())
-        names = list(dict.fromkeys(name for scalars in self.scalars for name in scalars))
-        missing = torch.tensor(float("nan"))
-        for name in names:
-            column = torch.stack([s.get(name, missing).to(torch.float32).cpu() for s in self.scalars])
-            self.trace.noted(self.start, name, column.numpy())
-        self.start += len(self.scalars)
-        self.rows, self.scalars = [], []
-
-
-class _Clock:
-    """When to save and when to report."""
-
-    def __init__(self, status: dict[str, Any], updates: int) -> None:
-        self.before, self.started = status["seconds"], time.monotonic()
-        self.saved = self.reported = self.started
-
-    def save_now(self, place: Place, updates: int) -> bool:
-        due = time.monotonic() - self.saved > 60 * place.save_minutes
-        due |= place.save_every is not None and updates % place.save_every == 0
-        if due:
-            self.saved = time.monotonic()
-        return due
-
-    def report_now(self, place: Place) -> bool:
-        due = time.monotonic() - self.reported > place.status_seconds
-        if due:
-            self.reported = time.monotonic()
-        return due
-
-    def progress(self, updates: int) -> dict[str, Any]:
-        return {"updates": updates, "seconds": round(self.before + time.monotonic() - self.started, 3)}
-
-
-def _load(kind: parts.Kind, spec: RunSpec) -> Any:
-    return parts.find(kind, getattr(spec, kind).name).load()
-
-
-def _inherit(net: torch.nn.Module, parent: dict[str, str]) -> None:
-    """Puts the final weights of the parent run into the network: all of them, or the trunk's alone."""
-    path = runs_dir() / parent["run"] / "weights.pt"
-    if not path.exists():
-        raise Problem(f"The parent run {parent['run']} has no {path.name} yet. Run its target first.")
-    weights = checkpoint.read_weights(path.parent)
-    if parent["take"] == "trunk":
-        weights = {name: t for name, t in weights.items() if name.startswith("trunk.")}
-    own = net.state_dict()
-    wrong = [name for name, t in weights.items() if name not in own or own[name].shape != t.shape]
-    if wrong:
-        raise Problem(
-            f"The weights of the parent run {parent['run']} do not fit this model at {', '.join(wrong[:5])}. Use the parent's "
-            "model settings, or parent.take=trunk when only the head differs."
-        )
-    net.load_state_dict(own | weights)
-
-
-def _device(wanted: str) -> str:
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise Problem(
-            "device is 'cuda', but torch finds no GPU here. Use --device cpu, or leave it out to take what is there."
-        )
-    return wanted
-
-
-def _precision(wanted: str) -> Any:
-    return "32-true" if wanted == "32" else wanted
+    def finish(self) -> None:
+        """Stores trace and weights, then says that the run is done."""
+        self.facts.flush()
+        self.folder.write_trace(self.trace)
+        checkpoint.save_weights(self.folder.path, self.learner)
+        self.status["state"] = "done"
+        self._report()
+        (self.folder.path / "checkpoint.pt").unlink(missing_ok=True)

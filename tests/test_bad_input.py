@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from common import loop, sweep
+from common import loop, progress, sweep
 from common.cli import main
 from common.loop import Place
 from common.places import runs_dir
@@ -377,7 +377,7 @@ def test_a_full_disk(
         patch.setattr(os, call, full)
         patch.setattr(loop.Place, "save_every", 1, raising=False)
         if name == "checkpoint.pt":
-            patch.setattr(loop._Clock, "save_now", lambda *_: True)
+            patch.setattr(progress.Clock, "save_now", lambda *_: True)
         assert main(["run", "toy/one"]) == 1
     assert ((folder / name).read_bytes() if (folder / name).exists() else None) == before
     assert not [p for p in folder.iterdir() if p.name.startswith(f".{name}.")]  # no half file is left

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = {"torch", "torchvision", "lightning", "timm"}
 # every other module of common/ can be imported without torch
-WITH_TORCH = ("common.loop", "common.checkpoint", "common.evaluate", "common.optimisers", "common.learners",
+WITH_TORCH = ("common.loop", "common.build", "common.batches", "common.progress", "common.checkpoint", "common.evaluate", "common.optimisers", "common.learners",
               "common.models", "common.analysis", "common.streams.resident")  # fmt: skip
 PLAIN = {"common.errors", "common.files", "common.places"}  # what every room may use
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from common import loop
+from common import checkpoint, loop
 from common.loop import Place, Stopped
 from common.places import runs_dir
 from common.record import RunFolder
@@ -159,7 +159,7 @@ def test_killed_while_the_checkpoint_is_written_keeps_the_one_before(
         loop.run(spec, Place(save_every=5))
         os._exit(0)
     os.waitpid(child, 0)
-    state = loop.checkpoint.read(runs_dir() / spec.run_id)
+    state = checkpoint.read(runs_dir() / spec.run_id)
     assert state is not None
     assert state["cursor"] == [0, 10, 10]
     assert same(stored(loop.run(spec).path), whole)

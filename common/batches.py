@@ -1,0 +1,32 @@
+"""Which samples each update sees: a function of seed, task and step alone, whatever was drawn before."""
+
+from common.learners.base import Learner
+from common.rng import generator
+from common.spec import Budget, RunSpec
+from common.streams.resident import Batch
+from common.streams.stream import Task
+
+
+def updates_of(task: Task, budget: Budget) -> int:
+    """Updates made on a task: its iterations, or its epochs of ceil(samples / batch) updates."""
+    return budget.iterations or (budget.epochs or 0) * -(-len(task.train) // budget.batch)
+
+
+class Batches:
+    """New samples (and what the learner recalls) for each step of a task: a function of seed, task and step alone."""
+
+    def __init__(self, learner: Learner, task: Task, spec: RunSpec) -> None:
+        self.learner, self.task, self.seed, self.size = learner, task, spec.seed, spec.budget.batch
+        self.rows = learner.data.rows(task)
+        self.per_epoch = -(-len(self.rows) // self.size)
+        self._epoch, self._order = -1, self.rows
+
+    def at(self, step: int) -> Batch:
+        """The batch of that step: every epoch in its own random order, the last batch of an epoch as short as it is."""
+        epoch, place = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            order = generator(self.seed, "order", self.task.index, epoch).permutation(len(self.rows))
+            self._epoch, self._order = epoch, self.rows[order]
+        new = self.learner.data.batch(self._order[place * self.size : (place + 1) * self.size])
+        old = self.learner.recall(self.task.index, step, self.size)
+        return new if old is None else new._replace(replay=self.learner.data.batch(old))

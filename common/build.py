@@ -1,0 +1,81 @@
+"""From a spec to the objects of a run: device, stream, network, optimiser, learner."""
+
+from typing import Any
+
+import torch
+from lightning import Fabric
+
+from common import checkpoint, parts
+from common.errors import Problem
+from common.learners.base import Learner
+from common.places import runs_dir
+from common.rng import torch_seed
+from common.spec import RunSpec
+from common.streams import data
+from common.streams.resident import Resident
+from common.streams.stream import Stream
+
+
+def fabric_for(device: str, precision: str) -> Fabric:
+    """Fabric on one device. Errors: Problem when a GPU is asked for and torch finds none."""
+    return Fabric(accelerator=_device(device), devices=1, precision=_precision(precision))
+
+
+def build(spec: RunSpec, fabric: Fabric) -> tuple[Stream, Learner]:
+    """The stream and the learner of a spec, on Fabric's device, with weights drawn from the seed (or the parent's)."""
+    stream = build_stream(spec)
+    resident = Resident(stream, fabric.device)
+    with torch.random.fork_rng():
+        torch.manual_seed(torch_seed(spec.seed, "weights"))
+        net = _load("model", spec)(resident.shape, stream.classes, **spec.model.settings)
+    if spec.parent:
+        _inherit(net, spec.parent)
+    net = net.to(fabric.device).train()
+    optimiser = _load("optimiser", spec)(net.parameters(), **spec.optimiser.settings)
+    learner: Learner = _load("learner", spec)(net, optimiser, resident, spec.seed, **spec.learner.settings)
+    _, learner.optimiser = fabric.setup(learner, optimiser)
+    learner.watch = spec.evaluation.gradients
+    torch.manual_seed(torch_seed(spec.seed, "dropout"))
+    return stream, learner
+
+
+def build_stream(spec: RunSpec) -> Stream:
+    """The stream of a spec; needs its data set, but neither torch nor a device."""
+    made: Stream = _load("stream", spec)(data.load(spec.data), spec.seed, **spec.stream.settings)
+    return made
+
+
+def _load(kind: parts.Kind, spec: RunSpec) -> Any:
+    return parts.find(kind, getattr(spec, kind).name).load()
+
+
+def _inherit(net: torch.nn.Module, parent: dict[str, str]) -> None:
+    """Puts the final weights of the parent run into the network: all of them, or the trunk's alone."""
+    path = runs_dir() / parent["run"] / "weights.pt"
+    if not path.exists():
+        raise Problem(f"The parent run {parent['run']} has no {path.name} yet. Run its target first.")
+    weights = checkpoint.read_weights(path.parent)
+    if parent["take"] == "trunk":
+        weights = {name: t for name, t in weights.items() if name.startswith("trunk.")}
+    own = net.state_dict()
+    wrong = [name for name, t in weights.items() if name not in own or own[name].shape != t.shape]
+    if wrong:
+        raise Problem(
+            f"The weights of the parent run {parent['run']} do not fit this model at {', '.join(wrong[:5])}. Use the parent's "
+            "model settings, or parent.take=trunk when only the head differs."
+        )
+    net.load_state_dict(own | weights)
+
+
+def _device(wanted: str) -> str:
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise Problem(
+            "device is 'cuda', but torch finds no GPU here. Use --device cpu, or leave it out to take what is there."
+        )
+    return wanted
+
+
+def _precision(wanted: str) -> Any:
+    return "32-true" if wanted == "32" else wanted

@@ -1,0 +1,65 @@
+"""What a run notes on its way: facts brought over from the device in blocks, and the time to save and to report."""
+
+import time
+
+import torch
+from torch import Tensor
+
+from common.record import Trace
+
+
+class Facts:
+    """Scalars and correctness kept on the device and brought over in blocks, so that no step waits for the device."""
+
+    def __init__(self, trace: Trace, updates: int) -> None:
+        self.trace, self.start = trace, updates
+        self.scalars: list[dict[str, Tensor]] = []
+        self.rows: list[tuple[int, int, Tensor]] = []
+
+    def noted(self, scalars: dict[str, Tensor]) -> None:
+        """Takes the scalars of the next update."""
+        self.scalars.append(scalars)
+
+    def evaluated(self, updates: int, task: int, hits: Tensor) -> None:
+        """Takes one evaluation: bool per held-out sample of the tasks seen so far."""
+        self.rows.append((updates, task, hits))
+        if len(self.rows) >= 64:
+            self.flush()
+
+    def flush(self) -> None:
+        """Brings everything taken so far into the trace."""
+        for updates, task, hits in self.rows:
+            self.trace.evaluated(updates, task, task + 1, hits.cpu().numpy())
+        names = list(dict.fromkeys(name for scalars in self.scalars for name in scalars))
+        missing = torch.tensor(float("nan"))
+        for name in names:
+            column = torch.stack([s.get(name, missing).to(torch.float32).cpu() for s in self.scalars])
+            self.trace.noted(self.start, name, column.numpy())
+        self.start += len(self.scalars)
+        self.rows, self.scalars = [], []
+
+
+class Clock:
+    """When to save a checkpoint and when to report progress. before: seconds the run had taken when it was resumed."""
+
+    def __init__(self, before: float) -> None:
+        self.before, self.started = before, time.monotonic()
+        self.saved = self.reported = self.started
+
+    def save_now(self, minutes: float) -> bool:
+        """True once every so many minutes."""
+        due = time.monotonic() - self.saved > 60 * minutes
+        if due:
+            self.saved = time.monotonic()
+        return due
+
+    def report_now(self, seconds: float) -> bool:
+        """True once every so many seconds."""
+        due = time.monotonic() - self.reported > seconds
+        if due:
+            self.reported = time.monotonic()
+        return due
+
+    def seconds(self) -> float:
+        """Seconds of work on the run so far, all its sittings together."""
+        return round(self.before + time.monotonic() - self.started, 3)
