@@ -11,8 +11,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = {"torch", "torchvision", "lightning", "timm"}
 # every other module of common/ can be imported without torch
-WITH_TORCH = ("common.loop", "common.build", "common.batches", "common.progress", "common.checkpoint", "common.evaluate", "common.optimisers", "common.learners",
-              "common.models", "common.analysis", "common.streams.resident")  # fmt: skip
+WITH_TORCH = (
+    "common.loop", "common.build", "common.batches", "common.progress", "common.checkpoint", "common.evaluate",
+    "common.optimisers", "common.learners", "common.models", "common.analysis", "common.streams.resident",
+)  # fmt: skip
 PLAIN = {"common.errors", "common.files", "common.places"}  # what every room may use
 
 # room -> what it may import besides the standard library, itself and PLAIN
