@@ -1,6 +1,7 @@
 """One writer per folder: the living keep it, the dead lose it, and of many at once one alone gets it."""
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -153,6 +154,22 @@ def _hold(folder: Path, start: float) -> int:
         pass
     finally:
         os._exit(code)
+
+
+def test_a_full_disk_leaves_no_half_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dump", full)
+        with (
+            pytest.raises(Problem, match=r"Cannot write .*lock: No space left on device. Free space"),
+            lock.held(tmp_path),
+        ):
+            pass
+    assert not list(tmp_path.iterdir())
+    with lock.held(tmp_path):
+        pass
 
 
 def test_a_killed_holder_leaves_a_lock_that_the_next_one_takes(tmp_path: Path) -> None:
