@@ -108,7 +108,8 @@ def load_claims(path: Path) -> list[Claim]:
     import yaml  # here: `replicate --help` must not pay for it
 
     try:
-        rows = yaml.safe_load(path.read_text())
+        # the C loader where it is there: the same safe rows, ten times sooner
+        rows = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except FileNotFoundError as error:
         raise Problem(f"There is no {path}: write the paper's claims there, one row each.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -48,12 +48,13 @@ def parser() -> argparse.ArgumentParser:
     verb("list", "papers, specs, tiers, claims and the data sets that are present", target=False)
     planned = verb("plan", "what would run, its time and memory, and every problem at once; nothing runs")
     runs = verb("run", "run what is missing, resume what was interrupted, then figures and verdicts")
-    for sub in (planned, runs):
-        sub.add_argument("--seeds", help="0-4 or 0,1,2 instead of the spec's own")
-    verb("status", "state, progress, time left, host and last error of every run")
-    verb("figures", "make figures and tables anew from the stored traces")
+    state = verb("status", "state, progress, time left, host and last error of every run")
+    drawn = verb("figures", "make figures and tables anew from the stored traces")
     judged = verb("claims", "the verdict on every claim")
     judged.add_argument("--write", action="store_true", help="also put the verdict tables into the README files")
+    for sub in (planned, runs, state, drawn, judged):
+        sub.add_argument("--seeds", help="0-4 or 0,1,2 instead of the specs' own")
+        sub.add_argument("--case", help="only this case of the specs, such as ER")
     chosen = verb("select", "choose hyper-parameters on held-out training images; the reporting specs take them")
     for sub in (runs, chosen):
         sub.add_argument("--workers", type=int, help="processes (default: one a core)")
@@ -124,28 +125,27 @@ def _target(options: argparse.Namespace, say: Any) -> int:
     from common import show, sweep, verbs
 
     over = sweep.parse_overrides(options.overrides)
-    if options.verb == "plan":
-        seeds = sweep.seed_list(options.seeds) if options.seeds is not None else None
-        say(verbs.plan(options.target, options.tier or "smoke", over, seeds), show.plan)
-    elif options.verb == "status":
-        say(verbs.status(options.target, options.tier, over), show.status)
-    elif options.verb == "figures":
-        say(verbs.figures(options.target, options.tier, over, quiet=options.json), show.paths)
-    elif options.verb == "claims":
-        rows = verbs.claims(options.target, options.tier, over)
-        say(rows, show.verdicts)
-        if options.write:
-            from common import report
-
-            report.write_readmes()
-    elif options.verb == "select":
+    if options.verb == "select":
         if over:
             raise Problem(
                 f"select takes no overrides, but was given {' '.join(options.overrides)}: they would not be stored."
             )
         say(verbs.select(options.target, options.tier or "smoke", _settings(options), options.json), show.selection)
+        return 0
+    seeds = sweep.seed_list(options.seeds) if options.seeds is not None else None
+    asked = (over, seeds, options.case)
+    if options.verb == "plan":
+        say(verbs.plan(options.target, options.tier or "smoke", *asked), show.plan)
+    elif options.verb == "status":
+        say(verbs.status(options.target, options.tier, *asked), show.status)
+    elif options.verb == "figures":
+        say(verbs.figures(options.target, options.tier, *asked, quiet=options.json), show.paths)
+    elif options.verb == "claims":
+        say(verbs.claims(options.target, options.tier, *asked), show.verdicts)
+        if options.write:
+            verbs.write_verdicts(options.target)
     else:
-        return _run(options, over, say)
+        return _run(options, asked, say)
     return 0
 
 
@@ -157,13 +157,12 @@ def _settings(options: argparse.Namespace) -> Any:
     return Settings(workers=options.workers, device=options.device)
 
 
-def _run(options: argparse.Namespace, over: dict[str, Any], say: Any) -> int:
-    from common import show, sweep, verbs
+def _run(options: argparse.Namespace, asked: tuple[Any, Any, Any], say: Any) -> int:
+    from common import show, verbs
 
     if options.on == "slurm":
         raise Problem("--on slurm is not built yet. Use --on local; inside an sbatch script that works as it is.")
-    seeds = sweep.seed_list(options.seeds) if options.seeds is not None else None
-    result = verbs.run(options.target, options.tier or "smoke", over, seeds, _settings(options), options.json)
+    result = verbs.run(options.target, options.tier or "smoke", *asked, _settings(options), options.json)
     say(result, show.outcome)
     if result["stopped"]:
         return 130

@@ -70,11 +70,16 @@ def targets(target: str) -> list[tuple[str, str]]:
 
 
 def expand(
-    target: str, tier: str, overrides: dict[str, Any] | None = None, seeds: list[int] | None = None
+    target: str,
+    tier: str,
+    overrides: dict[str, Any] | None = None,
+    seeds: list[int] | None = None,
+    case: str | None = None,
 ) -> list[Request]:
     """Every run of a target at a tier, parents first. Errors: one Problem with everything wrong in all of them.
 
-    A target that names one spec must have the tier; of `all` and a paper, specs without it are passed over.
+    A target that names one spec must have the tier (and the case, where one is asked for); of `all` and a paper, specs
+    without it are passed over. overrides, seeds: laid over the specs' own.
     """
     if tier not in TIERS:
         raise Problem(f"There is no tier '{tier}'.{nearest(tier, TIERS)} Tiers: {', '.join(TIERS)}.")
@@ -87,12 +92,26 @@ def expand(
                 if "/" in target:
                     problems.append(f"{paper}/{spec} has no tier '{tier}'; it has: {', '.join(content['tiers'])}.")
                 continue
-            found += _requests(paper, spec, tier, content, overrides or {}, seeds, problems)
+            if case is not None and case not in _cases_of(content, tier):
+                continue
+            found += _requests(paper, spec, tier, content, overrides or {}, seeds, case, problems)
         except Problem as problem:
             problems += [f"{paper}/{spec}: {message}" for message in problem.messages]
+    if case is not None and not found and not problems:
+        problems.append(f"No spec of {target} has a case '{case}' at tier {tier}.{nearest(case, _cases(target, tier))}")
     if problems:
         raise Problem(*dict.fromkeys(problems))
     return with_parents(found)
+
+
+def _cases_of(content: dict[str, Any], tier: str) -> dict[str, Any]:
+    """Cases of a spec at a tier; one that a tier or an extending file sets to null is none."""
+    own = (content["tiers"].get(tier) or {}).get("cases", {})
+    return {k: v for k, v in merge(content["cases"], own).items() if v is not None}
+
+
+def _cases(target: str, tier: str) -> list[str]:
+    return sorted({case for paper, spec in targets(target) for case in _cases_of(load(paper, spec), tier)})
 
 
 def with_parents(requests: list[Request]) -> list[Request]:
@@ -216,11 +235,13 @@ def _requests(
     content: dict[str, Any],
     overrides: dict[str, Any],
     seeds: list[int] | None,
+    only: str | None,
     problems: list[str],
 ) -> list[Request]:
     part = content["tiers"][tier] or {}
     common = merge(nested(content["run"]), nested(part.get("run", {})))
-    cases = {k: v for k, v in merge(content["cases"], part.get("cases", {})).items() if v is not None} or {"": {}}
+    cases = _cases_of(content, tier) or {"": {}}
+    cases = cases if only is None else {only: cases[only]}
     axes = {**content["grid"], **part.get("grid", {})}
     wanted = seeds if seeds is not None else seed_list(part.get("seeds", content["seeds"]))
     chosen = part.get("selected", content.get("selected", []))

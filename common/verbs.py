@@ -11,6 +11,7 @@ from common.streams import data
 from common.sweep import TIERS, Request
 
 Overrides = dict[str, Any] | None
+Seeds = list[int] | None
 
 
 def list_all() -> dict[str, Any]:
@@ -29,10 +30,10 @@ def list_all() -> dict[str, Any]:
 
 
 def plan(
-    target: str, tier: str = "smoke", overrides: Overrides = None, seeds: list[int] | None = None
+    target: str, tier: str = "smoke", overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
 ) -> dict[str, Any]:
     """What `run` would do: counts, updates, time and memory; every problem at once as one Problem. Nothing runs."""
-    requests = sweep.expand(target, tier, overrides, seeds)
+    requests = sweep.expand(target, tier, overrides, seeds, case)
     unique = {r.run_id: r for r in requests}
     updates = _updates(list(unique.values()))
     missing = [r for i, r in unique.items() if not RunFolder(runs_dir() / i).done()]
@@ -62,7 +63,8 @@ def run(
     target: str,
     tier: str = "smoke",
     overrides: Overrides = None,
-    seeds: list[int] | None = None,
+    seeds: Seeds = None,
+    case: str | None = None,
     settings: launch.Settings | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def run(
 
     Returns runs done now, done before, failed (id -> reason), whether it was stopped, verdict rows and figure paths.
     """
-    requests = sweep.expand(target, tier, overrides, seeds)
+    requests = sweep.expand(target, tier, overrides, seeds, case)
     if not requests:
         raise Problem(f"Nothing of '{target}' runs at tier '{tier}'. See: replicate list.")
     outcome = launch.run_local(requests, settings or launch.Settings(), _updates(requests), quiet)
@@ -83,17 +85,19 @@ def run(
         "claims": [],
     }
     if not outcome.stopped:
-        result["figures"] = figures(target, tier, overrides, quiet=quiet)
-        result["claims"] = claims(target, tier, overrides)
+        result["figures"] = figures(target, tier, overrides, seeds, case, quiet)
+        result["claims"] = claims(target, tier, overrides, seeds, case)
     return result
 
 
-def status(target: str, tier: str | None = None, overrides: Overrides = None) -> list[dict[str, Any]]:
+def status(
+    target: str, tier: str | None = None, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
+) -> list[dict[str, Any]]:
     """Every run of a target with its state, progress, seconds left, host and last error, from the run folders alone."""
     rows = []
-    _sensible(target, tier, overrides)
+    _sensible(target, tier, overrides, case)
     for name in (tier,) if tier else TIERS:
-        for request in _reachable(target, name, overrides):
+        for request in _reachable(target, name, overrides, seeds, case):
             state = RunFolder(runs_dir() / request.run_id).status()
             done, total, took = state["updates"], state.get("total", 0), state.get("seconds", 0.0)
             left = took / done * (total - done) if done and state["state"] == "running" else None
@@ -108,43 +112,78 @@ def status(target: str, tier: str | None = None, overrides: Overrides = None) ->
     return rows
 
 
-def claims(target: str, tier: str | None = None, overrides: Overrides = None) -> list[dict[str, Any]]:
+def claims(
+    target: str, tier: str | None = None, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
+) -> list[dict[str, Any]]:
     """The verdict of every claim of the target's papers at the tier (or at all tiers), from the stored traces."""
     from common import verdicts
 
     rows = []
-    _sensible(target, tier, overrides)
+    _sensible(target, tier, overrides, case)
     for paper in sorted({paper for paper, _ in sweep.targets(target)}):
         functions = getattr(table.measures_of(paper), "MEASURES", {})
         for name in (tier,) if tier else TIERS:
-            runs = tables(paper, name, overrides, store=False).runs
+            runs = tables(paper, name, overrides, seeds, case).runs
             rows += verdicts.judge(claims_of(paper), runs, name, functions)
     return rows
 
 
-def figures(target: str, tier: str | None = None, overrides: Overrides = None, quiet: bool = True) -> list[str]:
+def figures(
+    target: str,
+    tier: str | None = None,
+    overrides: Overrides = None,
+    seeds: Seeds = None,
+    case: str | None = None,
+    quiet: bool = True,
+) -> list[str]:
     """Paths of the figures and tables of the target's papers, made anew from the stored traces."""
     from common import report
 
     made: list[str] = []
-    _sensible(target, tier, overrides)
+    _sensible(target, tier, overrides, case)
     for paper in sorted({paper for paper, _ in sweep.targets(target)}):
         for name in (tier,) if tier else TIERS:
-            stored = tables(paper, name, overrides, store=True)
+            stored = tables(paper, name, overrides, seeds, case, store=True)
             if not stored.runs.empty:
-                made += report.make(paper, stored, claims(paper, name, overrides), quiet)
+                made += report.make(paper, stored, claims(paper, name, overrides, seeds, case), quiet)
     return made
 
 
-def tables(paper: str, tier: str, overrides: Overrides = None, store: bool = False) -> table.Tables:
-    """The tables of a paper at a tier; runs that were never made are not in them."""
-    folder = table.folder_of(paper, tier, overrides)
-    requests = _reachable(paper, tier, overrides)
+def write_verdicts(target: str) -> list[str]:
+    """Paths of the README files whose verdict tables were renewed, after judging the stored tables of every tier."""
+    from common import report
+
+    for paper in sorted({paper for paper, _ in sweep.targets(target)}):
+        for tier in TIERS:
+            stored = tables(paper, tier)
+            if not stored.runs.empty:
+                report.store_verdicts(paper, stored, claims(paper, tier))
+    return report.write_readmes()
+
+
+def tables(
+    paper: str,
+    tier: str,
+    overrides: Overrides = None,
+    seeds: Seeds = None,
+    case: str | None = None,
+    store: bool = False,
+) -> table.Tables:
+    """The tables of a paper at a tier; runs that were never made are not in them.
+
+    Overridden settings, and seeds that the specs do not have, make tables of their own beside the paper's.
+    """
+    import pandas as pd
+
+    requests = _reachable(paper, tier, overrides, None, case if overrides else None)
+    asked = dict(overrides or {}) | ({"case": case} if overrides and case else {})
+    if seeds is not None and not set(seeds) <= {r.run.seed for r in requests}:
+        requests = _reachable(paper, tier, overrides, seeds, case)
+        asked |= {"seeds": "+".join(map(str, seeds))}
+    folder = table.folder_of(paper, tier, asked)
     if requests:
         return table.collect(requests, folder, store)
     stored = table.stored_runs(folder)
-    import pandas as pd
-
     return table.Tables(pd.DataFrame() if stored is None else stored, folder)
 
 
@@ -180,7 +219,7 @@ def show(what: str) -> dict[str, Any]:
         which = f"{len(matches)} runs begin with it" if matches else f"there is no such run in {runs_dir()}"
         raise Problem(f"'{what}' names neither a figure file nor one run: {which}. Run ids: replicate status all.")
     folder = RunFolder(matches[0])
-    known = [r for t in TIERS for r in _reachable("all", t, None) if r.run_id == folder.run_id]
+    known = [r for t in TIERS for r in _reachable("all", t) if r.run_id == folder.run_id]
     again = [f"replicate run {r.paper}/{r.spec} --tier {r.tier} --seeds {r.run.seed}" for r in known]
     return {
         "run": folder.run_id,
@@ -199,24 +238,26 @@ def claims_of(paper: str) -> list[Any]:
     return load_claims(path) if path.exists() else []
 
 
-def _reachable(target: str, tier: str, overrides: Overrides) -> list[Request]:
+def _reachable(
+    target: str, tier: str, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
+) -> list[Request]:
     """The requests of a target whose specs can be resolved here; specs whose data are missing are passed over."""
     found: list[Request] = []
     for paper, spec in sweep.targets(target):
         try:
-            found += sweep.expand(f"{paper}/{spec}", tier, overrides)
+            found += sweep.expand(f"{paper}/{spec}", tier, overrides, seeds, case)
         except Problem:
             continue
     return sweep.with_parents(found)
 
 
-def _sensible(target: str, tier: str | None, overrides: Overrides) -> None:
-    """Nothing, or the Problem of overrides under which nothing at all can be resolved: a typing error, most likely."""
+def _sensible(target: str, tier: str | None, overrides: Overrides, case: str | None) -> None:
+    """Nothing, or the Problem of a request under which nothing at all can be resolved: a typing error, most likely."""
     problems: list[str] = []
-    for paper, spec in sweep.targets(target) if overrides else ():
+    for paper, spec in sweep.targets(target) if overrides or case else ():
         for name in (tier,) if tier else TIERS:
             try:
-                if sweep.expand(f"{paper}/{spec}", name, overrides):
+                if sweep.expand(f"{paper}/{spec}", name, overrides, None, case):
                     return
             except Problem as problem:
                 problems += problem.messages

@@ -12,7 +12,7 @@ import pytest
 from common import loop, sweep, verbs
 from common.cli import VERBS, main
 from common.errors import Problem
-from common.places import ROOT, runs_dir
+from common.places import ROOT, results_dir, runs_dir
 from tests.helpers import SMALL
 
 Write = Callable[..., Path]
@@ -181,3 +181,14 @@ def test_select_takes_the_best_of_each_case_and_reporting_specs_use_it(
     paper("choose", choose)
     said("select", "toy/choose")
     assert {r.run.optimiser.settings["lr"] for r in sweep.expand("toy/report", "smoke")} == {0.05}
+
+
+def test_seeds_that_the_spec_does_not_have_get_tables_of_their_own(paper: Write) -> None:
+    paper("one", TOY)
+    for request in sweep.expand("toy/one", "smoke", seeds=[0, 1, 7]):
+        loop.run(request.run)
+    assert main(["figures", "toy", "--tier", "smoke", "--seeds", "7"]) == 0
+    assert [p.name for p in (results_dir() / "toy").iterdir()] == ["smoke@seeds=7"]
+    assert main(["figures", "toy", "--tier", "smoke", "--seeds", "0"]) == 0  # a part of the paper's own table
+    assert set(verbs.tables("toy", "smoke").runs["seed"]) == {0, 1}
+    assert (results_dir() / "toy" / "smoke" / "runs.csv").exists()

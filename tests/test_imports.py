@@ -13,7 +13,7 @@ HEAVY = {"torch", "torchvision", "lightning", "timm"}
 # every other module of common/ can be imported without torch
 WITH_TORCH = (
     "common.loop", "common.build", "common.batches", "common.progress", "common.checkpoint", "common.evaluate",
-    "common.optimisers", "common.learners", "common.models", "common.analysis", "common.streams.resident",
+    "common.optimisers", "common.learners", "common.models", "common.streams.resident",
 )  # fmt: skip
 PLAIN = {"common.errors", "common.files", "common.places"}  # what every room may use
 
@@ -38,7 +38,6 @@ MAY: dict[str, set[str]] = {
     "common.optimisers": {"torch"},
     "common.learners": {"common.streams.stream", "common.streams.resident", "common.rng", "torch", "lightning", "timm",
                         "numpy", "scipy"},
-    "common.analysis": {"torch", "numpy", "common.learners", "common.streams"},
     "common.checkpoint": {"numpy", "torch", "common.learners", "common.record"},
     "common.evaluate": {"torch", "common.learners", "common.streams"},
     "common.launch": {"common.spec", "common.record", "common.sweep", "common.loop", "common.table", "torch", "tqdm",

@@ -158,3 +158,14 @@ def test_a_loaded_spec_is_a_copy_that_nobody_can_spoil(paper: Write) -> None:
     content["run"]["data"] = "mnist"
     content["cases"]["B"] = {}
     assert [r.run_id for r in sweep.expand("toy/spec", "smoke")] == [r.run_id for r in before]
+
+
+def test_a_case_is_asked_for_by_name(paper: Write) -> None:
+    cases = {"A": {"learner": {"name": "finetune"}}, "B": {"learner": {"name": "er", "memory": 9}}}
+    paper("spec", {**TOY, "cases": cases})
+    assert [r.case for r in sweep.expand("toy/spec", "smoke", case="B")] == ["B"]
+    # A has no memory: without the case the override would be refused
+    (one,) = sweep.expand("toy/spec", "smoke", {"learner.memory": 50}, case="B")
+    assert one.run.learner.settings["memory"] == 50
+    with pytest.raises(Problem, match=r"has a case 'BB'.*Did you mean 'B'"):
+        sweep.expand("toy/spec", "smoke", case="BB")
