@@ -18,6 +18,8 @@ from common.streams.stream import Stream
 
 def fabric_for(device: str, precision: str) -> Fabric:
     """Fabric on one device. Errors: Problem when a GPU is asked for and torch finds none."""
+    if torch.cuda.is_available():  # the same kernels every time, so that a resumed run goes on as it would have
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     return Fabric(accelerator=_device(device), devices=1, precision=_precision(precision))
 
 

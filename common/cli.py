@@ -122,9 +122,9 @@ def _dispatch(options: argparse.Namespace) -> int:
 
 
 def _target(options: argparse.Namespace, say: Any) -> int:
-    from common import show, sweep, verbs
+    from common import show, verbs, words
 
-    over = sweep.parse_overrides(options.overrides)
+    over = words.parse_overrides(options.overrides)
     if options.verb == "select":
         if over:
             raise Problem(
@@ -132,7 +132,7 @@ def _target(options: argparse.Namespace, say: Any) -> int:
             )
         say(verbs.select(options.target, options.tier or "smoke", _settings(options), options.json), show.selection)
         return 0
-    seeds = sweep.seed_list(options.seeds) if options.seeds is not None else None
+    seeds = words.seed_list(options.seeds) if options.seeds is not None else None
     asked = (over, seeds, options.case)
     if options.verb == "plan":
         say(verbs.plan(options.target, options.tier or "smoke", *asked), show.plan)

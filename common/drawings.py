@@ -1,7 +1,6 @@
 """What a paper draws, and from what: papers/<paper>/figures.py holds FIGURES and TABLES, name -> item."""
 
 import importlib
-import importlib.util
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,10 +36,9 @@ class Table:
 
 def declared(paper: str) -> dict[str, Figure | Table]:
     """The paper's figures and tables by file name; none where it has no figures.py."""
-    name = f"papers.{paper}.figures"
-    if importlib.util.find_spec(name) is None:
+    if not (ROOT / "papers" / paper / "figures.py").exists():
         return {}
-    module = importlib.import_module(name)
+    module = importlib.import_module(f"papers.{paper}.figures")
     return {**module.FIGURES, **getattr(module, "TABLES", {})}
 
 

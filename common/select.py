@@ -6,7 +6,7 @@ their test images were never seen by it.
 
 from typing import Any
 
-from common import sweep, table
+from common import specfiles, sweep, table
 from common.errors import Problem
 from common.files import write_atomic
 from common.sweep import Request
@@ -19,9 +19,9 @@ HEADER = """\
 
 def axes_of(paper: str, spec: str, tier: str, case: str) -> list[str]:
     """Names of the grid axes of a case."""
-    content = sweep.load(paper, spec)
+    content = specfiles.load(paper, spec)
     part = content["tiers"][tier] or {}
-    cases = sweep.merge(content["cases"], part.get("cases", {}))
+    cases = specfiles.merge(content["cases"], part.get("cases", {}))
     return sorted({**content["grid"], **part.get("grid", {}), **(cases.get(case) or {}).get("grid", {})})
 
 

@@ -216,6 +216,8 @@ def impossible(spec: RunSpec) -> list[str]:
             f"budget has iterations={spec.budget.iterations} and epochs={spec.budget.epochs}: give exactly one of the two."
         )
     tasks, memory = spec.stream.settings.get("tasks"), spec.learner.settings.get("memory")
-    if isinstance(tasks, int) and isinstance(memory, int) and memory < tasks:
-        found.append(f"learner.memory is {memory}, fewer than one sample for each of the {tasks} tasks. Raise it.")
+    classes = (tasks or 0) * spec.stream.settings.get("classes_per_task", 0)
+    least, what = (classes, "classes") if classes else (tasks, "tasks")
+    if isinstance(least, int) and isinstance(memory, int) and memory < least:
+        found.append(f"learner.memory is {memory}, fewer than one sample for each of the {least} {what}. Raise it.")
     return found

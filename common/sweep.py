@@ -1,33 +1,18 @@
-"""From a target (`all`, PAPER or PAPER/SPEC) to the list of runs it asks for.
+"""From a target (`all`, PAPER or PAPER/SPEC) to the list of runs it asks for. The order of layers is in specfiles.py."""
 
-A spec file holds: about (one sentence), run (what all runs share), seeds, cases (named variants), grid (axes), and tiers,
-each of which may give its own run, seeds, cases and grid. `extends: _file.yaml` takes another file of the folder first.
-Later wins: run, the tier's run, the case, the tier's case, what was selected, the grid point, the command line. A part
-that gives another `name` replaces the part; otherwise its settings are merged. A case may bring a grid and a `selected` of its own.
-`selected: [SPEC, ...]` takes the settings that `replicate select PAPER/SPEC` chose for the case of that name, or with
-SPEC/CASE for another one (papers/<paper>/selected/<tier>.yaml).
-"""
-
-import copy
 import itertools
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from common import parts
 from common.errors import Problem, nearest
 from common.places import ROOT
 from common.spec import RunSpec, resolve
+from common.specfiles import TIERS, load, merge, nested, papers, read, specs
 from common.streams import data
-
-TIERS = ("smoke", "small", "full")
-MOST_SEEDS = 100_000  # of one request; more is a slip of the finger
-KEYS = {"about", "extends", "run", "seeds", "cases", "grid", "tiers", "selected"}
-MAPPINGS = {"run", "cases", "grid", "tiers"}
-TIER_KEYS = {"run", "seeds", "cases", "grid", "selected"}
+from common.words import seed_list
 
 
 @dataclass(frozen=True)
@@ -45,16 +30,6 @@ class Request:
     def run_id(self) -> str:
         """The run's id."""
         return self.run.run_id
-
-
-def papers() -> list[str]:
-    """Names of the papers present, one a folder with specs."""
-    return sorted(p.parent.name for p in (ROOT / "papers").glob("*/specs") if any(p.glob("[!_]*.yaml")))
-
-
-def specs(paper: str) -> list[str]:
-    """Names of a paper's specs."""
-    return sorted(p.stem for p in (ROOT / "papers" / paper / "specs").glob("[!_]*.yaml"))
 
 
 def targets(target: str) -> list[tuple[str, str]]:
@@ -123,111 +98,6 @@ def with_parents(requests: list[Request]) -> list[Request]:
     return list(ordered.values())
 
 
-def load(paper: str, spec: str) -> dict[str, Any]:
-    """A spec file with what it extends merged in. Errors: Problem for what is no YAML, no mapping or an unknown key."""
-    content = _read(ROOT / "papers" / paper / "specs" / f"{spec}.yaml")
-    wrong = _misshapen(content)
-    if wrong:
-        raise Problem(*wrong)
-    content["tiers"] = {
-        tier: part for tier, part in content.get("tiers", {}).items() if tier in _own_tiers(paper, spec)
-    }
-    return {"run": {}, "seeds": [0], "cases": {}, "grid": {}, "tiers": {}, **content}
-
-
-def _misshapen(content: dict[str, Any]) -> list[str]:
-    """Sentences on keys that a spec cannot have and on values of the wrong shape."""
-    wrong = [
-        f"'{k}' is no key of a spec.{nearest(str(k), KEYS)} Allowed: {', '.join(sorted(KEYS))}."
-        for k in content
-        if k not in KEYS
-    ]
-    tiers = content.get("tiers", {})
-    for tier, part in tiers.items() if isinstance(tiers, dict) else ():
-        if tier not in TIERS:
-            wrong.append(f"'{tier}' is no tier.{nearest(str(tier), TIERS)} Tiers: {', '.join(TIERS)}.")
-        elif not isinstance(part, dict) or part.keys() - TIER_KEYS:
-            wrong.append(f"Tier '{tier}' must be a mapping with: {', '.join(sorted(TIER_KEYS))}.")
-    parts_ = [content, *(p for p in (tiers.values() if isinstance(tiers, dict) else ()) if isinstance(p, dict))]
-    for part in parts_:
-        for key in MAPPINGS & part.keys():
-            if not isinstance(part[key], dict):
-                wrong.append(f"'{key}' must be a mapping, but is {part[key]!r}.")
-        cases = part.get("cases")
-        for case, variant in cases.items() if isinstance(cases, dict) else ():
-            if not isinstance(variant, dict | None) or not isinstance((variant or {}).get("grid", {}), dict):
-                wrong.append(f"The case '{case}' must be a mapping of settings (its grid too), but is {variant!r}.")
-        if not isinstance(part.get("selected", []), str | list):
-            wrong.append(f"'selected' must be the name of a spec or a list of them, but is {part['selected']!r}.")
-    return wrong
-
-
-def _own_tiers(paper: str, spec: str) -> set[str]:
-    """Tiers that the file names itself; what it extends only says how they look."""
-    own = _yaml(ROOT / "papers" / paper / "specs" / f"{spec}.yaml").get("tiers")
-    return set(own) if isinstance(own, dict) else set()
-
-
-def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
-    if path in below:
-        raise Problem(f"{path} extends itself. Name another file in its 'extends'.")
-    content = dict(_yaml(path))
-    if "extends" in content:
-        content = merge(_read(path.parent / str(content.pop("extends")), (*below, path)), content)
-    return content
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        return copy.deepcopy(_parsed(path, path.stat().st_mtime_ns))
-    except FileNotFoundError:
-        raise Problem(f"{path.name} is missing in {path.parent}.") from None
-
-
-@cache
-def _parsed(path: Path, changed: int) -> dict[str, Any]:
-    """The content of a file, read once for as long as it does not change."""
-    import omegaconf
-    import yaml
-
-    try:
-        content = omegaconf.OmegaConf.to_container(omegaconf.OmegaConf.load(path), resolve=True)
-    except FileNotFoundError:
-        raise
-    except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException, OSError, ValueError) as error:
-        raise Problem(f"{path} cannot be read as YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise Problem(
-            f"{path} holds a {type(content).__name__}, but must be a mapping with: {', '.join(sorted(KEYS))}."
-        )
-    return content  # type: ignore[return-value]
-
-
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `over` laid on it; a mapping that names another `name` replaces its counterpart."""
-    merged = dict(base)
-    for key, value in over.items():
-        old = merged.get(key)
-        both = isinstance(value, dict) and isinstance(old, dict)
-        renamed = both and "name" in old and value.get("name", old["name"]) != old["name"]  # type: ignore[operator,index]
-        merged[key] = merge(old, value) if both and not renamed else value  # type: ignore[arg-type]
-    return merged
-
-
-def nested(flat: dict[str, Any]) -> dict[str, Any]:
-    """{"learner.alpha": 1} -> {"learner": {"alpha": 1}}; nested mappings stay."""
-    tree: dict[str, Any] = {}
-    for key, value in flat.items():
-        *way, last = str(key).split(".")
-        branch: dict[str, Any] = {}
-        leaf = branch
-        for word in way:
-            leaf = leaf.setdefault(word, {})
-        leaf[last] = nested(value) if isinstance(value, dict) else value
-        tree = merge(tree, branch)
-    return tree
-
-
 def _requests(
     paper: str,
     spec: str,
@@ -287,7 +157,7 @@ def selected(paper: str, tier: str, case: str, sources: list[str] | str) -> dict
     if not sources:
         return {}
     path = selected_path(paper, tier)
-    known = _read(path) if path.exists() else {}
+    known = read(path) if path.exists() else {}
     for source in sources:
         spec, _, other = source.partition("/")
         if spec not in known:
@@ -357,62 +227,3 @@ def _points(axes: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
             raise Problem(f"grid.{key} is {values!r}, but must be a list of values.")
     for chosen in itertools.product(*axes.values()):
         yield dict(zip(axes, chosen, strict=True))
-
-
-def seed_list(given: Any) -> list[int]:
-    """[0, 1, 2] of [0, 1, 2], "0-2", "0,1,2" or 3 (the one seed). Errors: Problem for anything else."""
-    if isinstance(given, int):
-        return [given]
-    try:
-        words = given.split(",") if isinstance(given, str) else list(given)
-        spans = [str(word).split("-") for word in words]
-        ranges = [range(int(span[0]), int(span[-1]) + 1) for span in spans]
-        if sum(map(len, ranges)) > MOST_SEEDS:
-            raise Problem(f"seeds are {given!r}; give at most {MOST_SEEDS} of them, as 0-4 or 0,1,2.")
-        seeds = [seed for one in ranges for seed in one]
-    except (TypeError, ValueError, AttributeError, OverflowError):
-        seeds = []
-    if not seeds:
-        raise Problem(f"seeds are {given!r}; give them as 0-4 or 0,1,2.")
-    return seeds
-
-
-def parse_overrides(words: list[str]) -> dict[str, Any]:
-    """{"learner.alpha": 0.3} of ["learner.alpha=0.3"], values read as YAML. Errors: Problem for a word without '='."""
-    import yaml
-
-    wrong = [
-        f"'{word}' is no override; write key=value, such as learner.alpha=0.3." for word in words if "=" not in word
-    ]
-    if wrong:
-        raise Problem(*wrong)
-    found = {}
-    for word in words:
-        key, _, value = word.partition("=")
-        head = key.split(".")[0]
-        if head not in (*parts.KINDS, "data", "budget", "evaluation", "seed", "precision", "parent"):
-            wrong.append(
-                f"'{key}' is no setting of a run.{nearest(key, ALL_KEYS)} "
-                "Settings look like learner.alpha, stream.tasks, budget.batch."
-            )
-        try:
-            found[key] = _number(yaml.safe_load(value))
-        except yaml.YAMLError:
-            wrong.append(f"The value of {key} is '{value}', which cannot be read. Quote it, such as {key}='\"text\"'.")
-    if wrong:
-        raise Problem(*wrong)
-    return found
-
-
-def _number(value: Any) -> Any:
-    """1e-3 as the number it means: YAML 1.1 alone would take it for a text, unlike in spec files."""
-    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value):
-        return float(value)
-    return [_number(v) for v in value] if isinstance(value, list) else value
-
-
-ALL_KEYS = (
-    "data", "seed", "precision", "learner.name", "learner.alpha", "learner.memory", "learner.strength", "model.name",
-    "model.hidden", "stream.name", "stream.tasks", "stream.degrees", "optimiser.lr", "optimiser.momentum",
-    "budget.batch", "budget.iterations", "budget.epochs", "evaluation.every", "evaluation.samples", "evaluation.gradients",
-)  # fmt: skip

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from common import estimate, launch, sweep, table
+from common import estimate, launch, specfiles, sweep, table
 from common.errors import Problem
 from common.places import ROOT, runs_dir
 from common.record import RunFolder
@@ -17,8 +17,8 @@ Seeds = list[int] | None
 def list_all() -> dict[str, Any]:
     """Papers with their specs, tiers and number of claims, and the data sets with their place."""
     papers = {}
-    for paper in sweep.papers():
-        specs = {name: sweep.load(paper, name) for name in sweep.specs(paper)}
+    for paper in specfiles.papers():
+        specs = {name: specfiles.load(paper, name) for name in specfiles.specs(paper)}
         papers[paper] = {
             "specs": {
                 n: {"about": c.get("about", ""), "tiers": [t for t in TIERS if t in c["tiers"]]}

@@ -33,13 +33,13 @@ def one_thread() -> None:
 @pytest.fixture
 def small() -> Callable[..., Any]:
     """small("er", {"budget.iterations": 3}, seed=1) -> RunSpec of a short run on the digits."""
-    from common import sweep
+    from common import specfiles
     from common.spec import resolve
     from common.streams import data
 
     def make(learner: str = "finetune", over: dict[str, Any] | None = None, seed: int = 0) -> Any:
-        raw = sweep.merge(SMALL, {"learner": {"name": learner, **LEARNERS.get(learner, {})}, "seed": seed})
-        raw = sweep.merge(raw, sweep.nested(over or {}))
+        raw = specfiles.merge(SMALL, {"learner": {"name": learner, **LEARNERS.get(learner, {})}, "seed": seed})
+        raw = specfiles.merge(raw, specfiles.nested(over or {}))
         return resolve(raw, data.digest(raw["data"]))
 
     return make
@@ -48,9 +48,9 @@ def small() -> Callable[..., Any]:
 @pytest.fixture
 def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
     """A papers folder with nothing but the paper "toy"; paper("name", {...} or text) writes one of its specs."""
-    from common import sweep, table, verbs
+    from common import drawings, specfiles, sweep, table, verbs
 
-    for module in (sweep, table, verbs):
+    for module in (drawings, specfiles, sweep, table, verbs):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     for cached in (table.measures_of, table.measures_version):
         cached.cache_clear()

@@ -19,6 +19,7 @@ from common import loop, progress, sweep
 from common.cli import main
 from common.loop import Place
 from common.places import runs_dir
+from common.words import parse_overrides
 from tests.helpers import SMALL
 
 Write = Callable[..., Path]
@@ -253,7 +254,7 @@ def test_a_learner_of_ones_own_that_cannot_be_read(
 
 
 def request(words: tuple[str, ...] = ()) -> Any:
-    return sweep.expand("toy/one", "smoke", sweep.parse_overrides(list(words)))[0]
+    return sweep.expand("toy/one", "smoke", parse_overrides(list(words)))[0]
 
 
 def interrupted() -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common import sweep
+from common import specfiles
 from common.errors import Problem
 from common.places import ROOT
 from common.spec import LIMITS, RunSpec, resolve
@@ -25,7 +25,7 @@ ER = {"learner": {"name": "er", **LEARNERS["er"]}}
 
 
 def raw(over: dict[str, Any] | None = None) -> dict[str, Any]:
-    return sweep.merge(sweep.merge(SMALL, ER), sweep.nested(over or {}))
+    return specfiles.merge(specfiles.merge(SMALL, ER), specfiles.nested(over or {}))
 
 
 def test_every_setting_is_in_the_identity() -> None:
@@ -124,7 +124,7 @@ def test_limits_are_inclusive_and_nothing_beyond_them_passes(key: str) -> None:
     for value, fits in ((low, True), (high, True), (low - 1, False), (high * 2 + 1, False)):
         given = int(value) if whole else float(value)
         given_ = [given] if key == "model.hidden" else given
-        settings = sweep.merge(raw(base), sweep.nested({key: given_}))
+        settings = specfiles.merge(raw(base), specfiles.nested({key: given_}))
         if key == "stream.tasks" and fits:
             settings["learner"] = {"name": "finetune"}
         try:

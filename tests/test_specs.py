@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from common import loop, sweep, verbs
+from common import loop, specfiles, sweep, verbs
 from common.errors import Problem
 from common.places import ROOT
 from common.streams import data
+from common.words import seed_list
 
 ALL = sweep.targets("all")
 NAMES = [f"{paper}/{spec}" for paper, spec in ALL]
 TIERED = [
-    (name, tier) for (paper, spec), name in zip(ALL, NAMES, strict=True) for tier in sweep.load(paper, spec)["tiers"]
+    (name, tier)
+    for (paper, spec), name in zip(ALL, NAMES, strict=True)
+    for tier in specfiles.load(paper, spec)["tiers"]
 ]
 SMOKE = [name for name, tier in TIERED if tier == "smoke"]
 SHORT = {"budget.iterations": 2, "budget.epochs": None, "evaluation.samples": 5}
@@ -32,7 +35,7 @@ def problems(name: str, tier: str) -> list[str]:
 def test_there_are_specs_and_each_says_what_it_is_about() -> None:
     assert NAMES
     for paper, spec in ALL:
-        content = sweep.load(paper, spec)
+        content = specfiles.load(paper, spec)
         assert content["about"].endswith("."), f"{paper}/{spec}"
         assert content["tiers"], f"{paper}/{spec} has no tier"
 
@@ -71,16 +74,16 @@ def test_each_case_of_each_smoke_spec_runs(name: str) -> None:
 
 
 def test_each_seed_that_selects_is_no_seed_that_reports() -> None:
-    for paper in sweep.papers():
-        for tier in sweep.TIERS:
+    for paper in specfiles.papers():
+        for tier in specfiles.TIERS:
             seeds: dict[bool, set[int]] = {True: set(), False: set()}
-            for spec in sweep.specs(paper):
-                content = sweep.load(paper, spec)
+            for spec in specfiles.specs(paper):
+                content = specfiles.load(paper, spec)
                 if tier in content["tiers"]:
                     part = content["tiers"][tier]
-                    where = sweep.merge(sweep.nested(content["run"]), sweep.nested(part.get("run", {})))
+                    where = specfiles.merge(specfiles.nested(content["run"]), specfiles.nested(part.get("run", {})))
                     selecting = where.get("stream", {}).get("evaluate_on") == "validation"
-                    seeds[selecting] |= set(sweep.seed_list(part.get("seeds", content["seeds"])))
+                    seeds[selecting] |= set(seed_list(part.get("seeds", content["seeds"])))
             assert not seeds[True] & seeds[False], (paper, tier)
 
 

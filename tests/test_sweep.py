@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import sweep
+from common import specfiles, sweep
 from common.errors import Problem
+from common.words import parse_overrides, seed_list
 from tests.helpers import SMALL
 
 Write = Callable[..., Path]
@@ -21,32 +22,32 @@ trees: Any = st.recursive(st.integers(0, 9), lambda inner: st.dictionaries(keys,
 
 @given(st.dictionaries(keys, trees, max_size=3), st.dictionaries(keys, trees, max_size=3))
 def test_merge_keeps_what_is_not_named_and_takes_what_is(base: dict[str, Any], over: dict[str, Any]) -> None:
-    merged = sweep.merge(base, over)
+    merged = specfiles.merge(base, over)
     assert merged.keys() == base.keys() | over.keys()
     for key in merged:
         if key not in over:
             assert merged[key] == base[key]
         elif isinstance(over[key], dict) and isinstance(base.get(key), dict):
-            assert merged[key] == sweep.merge(base[key], over[key])
+            assert merged[key] == specfiles.merge(base[key], over[key])
         else:
             assert merged[key] == over[key]
-    assert sweep.merge(base, {}) == base
-    assert sweep.merge(base, base) == base
+    assert specfiles.merge(base, {}) == base
+    assert specfiles.merge(base, base) == base
 
 
 def test_another_name_replaces_a_part_the_same_name_is_merged() -> None:
     base = {"learner": {"name": "er", "memory": 9}}
-    assert sweep.merge(base, {"learner": {"name": "finetune"}}) == {"learner": {"name": "finetune"}}
-    assert sweep.merge(base, {"learner": {"name": "er", "alpha": 1}})["learner"] == {
+    assert specfiles.merge(base, {"learner": {"name": "finetune"}}) == {"learner": {"name": "finetune"}}
+    assert specfiles.merge(base, {"learner": {"name": "er", "alpha": 1}})["learner"] == {
         "name": "er",
         "memory": 9,
         "alpha": 1,
     }
-    assert sweep.merge(base, {"learner": {"memory": 3}})["learner"] == {"name": "er", "memory": 3}
+    assert specfiles.merge(base, {"learner": {"memory": 3}})["learner"] == {"name": "er", "memory": 3}
 
 
 def test_nested() -> None:
-    assert sweep.nested({"a.b": 1, "a.c": {"d.e": 2}, "f": 3}) == {"a": {"b": 1, "c": {"d": {"e": 2}}}, "f": 3}
+    assert specfiles.nested({"a.b": 1, "a.c": {"d.e": 2}, "f": 3}) == {"a": {"b": 1, "c": {"d": {"e": 2}}}, "f": 3}
 
 
 @pytest.mark.parametrize(
@@ -55,19 +56,19 @@ def test_nested() -> None:
      ("7", [7])],
 )  # fmt: skip
 def test_seed_lists(given_: Any, seeds: list[int]) -> None:
-    assert sweep.seed_list(given_) == seeds
+    assert seed_list(given_) == seeds
 
 
 @pytest.mark.parametrize("given_", ["", "a", "1-", "-1", "4-2", [], None, {}, [None], "1;2", 1.5, "0-999999999"])
 def test_seeds_that_are_none(given_: Any) -> None:
     with pytest.raises(Problem, match="seeds are"):
-        sweep.seed_list(given_)
+        seed_list(given_)
 
 
 def test_overrides_are_read_as_yaml() -> None:
     words = ["learner.alpha=0.3", "model.hidden=[1, 2]", "budget.epochs=null", "optimiser.lr=1e-3", "data=a=b", "seed=7",
              "optimiser.fresh=false", "optimiser.betas=[1e-1,.5E-2]"]  # fmt: skip
-    assert sweep.parse_overrides(words) == {
+    assert parse_overrides(words) == {
         "learner.alpha": 0.3, "model.hidden": [1, 2], "budget.epochs": None, "optimiser.lr": 0.001, "data": "a=b",
         "seed": 7, "optimiser.fresh": False, "optimiser.betas": [0.1, 0.005],
     }  # fmt: skip
@@ -90,8 +91,8 @@ def test_later_wins(paper: Write) -> None:
     for count in range(1, len(layers) + 1):
         content = base
         for layer in layers[:count]:
-            content = sweep.merge(content, layer)
-        content["run"] = sweep.nested(content["run"])
+            content = specfiles.merge(content, layer)
+        content["run"] = specfiles.nested(content["run"])
         paper(f"spec{count}", content)
         (request,) = sweep.expand(f"toy/spec{count}", "smoke")
         assert request.run.optimiser.settings["lr"] == pytest.approx(0.1 * count)
@@ -103,7 +104,7 @@ def test_a_file_extends_another_and_only_its_own_tiers_count(paper: Write) -> No
     paper("_base", {"run": SMALL, "seeds": "0-2", "tiers": {"smoke": {"run": {"budget": {"batch": 4}}}, "small": {}}})
     paper("_middle", {"extends": "_base.yaml", "run": {"budget": {"iterations": 5}}})
     paper("leaf", {"extends": "_middle.yaml", "seeds": 7, "tiers": {"smoke": {}}})
-    assert sweep.specs("toy") == ["leaf"]
+    assert specfiles.specs("toy") == ["leaf"]
     (request,) = sweep.expand("toy", "smoke")
     assert (request.run.budget.batch, request.run.budget.iterations, request.run.seed) == (4, 5, 7)
     assert sweep.expand("toy", "small") == []
@@ -138,7 +139,7 @@ def test_targets(paper: Write) -> None:
     paper("a", TOY)
     paper("b", {**TOY, "tiers": {"small": {}}})
     paper("_c", TOY)
-    assert sweep.papers() == ["toy"]
+    assert specfiles.papers() == ["toy"]
     assert sweep.targets("all") == sweep.targets("toy") == [("toy", "a"), ("toy", "b")]
     assert sweep.targets("toy/b") == [("toy", "b")]
     assert [r.spec for r in sweep.expand("all", "smoke")] == ["a"]
@@ -154,7 +155,7 @@ def test_a_spec_edited_in_the_same_process_is_read_anew(paper: Write) -> None:
 def test_a_loaded_spec_is_a_copy_that_nobody_can_spoil(paper: Write) -> None:
     paper("spec", {**TOY, "cases": {"A": {}}})
     before = sweep.expand("toy/spec", "smoke")
-    content = sweep.load("toy", "spec")
+    content = specfiles.load("toy", "spec")
     content["run"]["data"] = "mnist"
     content["cases"]["B"] = {}
     assert [r.run_id for r in sweep.expand("toy/spec", "smoke")] == [r.run_id for r in before]

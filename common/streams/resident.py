@@ -104,7 +104,8 @@ def _tables(stream: Stream) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarra
         images.append(transform(raw) if transform else raw)
         labels.append(stream.relabel[source.labels[used]])
         lookup[name], filled = table, filled + len(used)
-    return np.concatenate(images), np.concatenate(labels), lookup
+    # one table is the rule: joining it with nothing would copy every image once more
+    return images[0] if len(images) == 1 else np.concatenate(images), np.concatenate(labels), lookup
 
 
 def _columns(stream: Stream, device: torch.device) -> Tensor | None:

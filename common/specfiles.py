@@ -1,0 +1,138 @@
+"""Spec files: what they hold and how one extends another.
+
+A spec file holds: about (one sentence), run (what all runs share), seeds, cases (named variants), grid (axes), and tiers,
+each of which may give its own run, seeds, cases and grid. `extends: _file.yaml` takes another file of the folder first.
+Later wins: run, the tier's run, the case, the tier's case, what was selected, the grid point, the command line. A part
+that gives another `name` replaces the part; otherwise its settings are merged. A case may bring a grid and a `selected` of its own.
+`selected: [SPEC, ...]` takes the settings that `replicate select PAPER/SPEC` chose for the case of that name, or with
+SPEC/CASE for another one (papers/<paper>/selected/<tier>.yaml).
+"""
+
+import copy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from common.errors import Problem, nearest
+from common.places import ROOT
+
+TIERS = ("smoke", "small", "full")
+KEYS = {"about", "extends", "run", "seeds", "cases", "grid", "tiers", "selected"}
+MAPPINGS = {"run", "cases", "grid", "tiers"}
+TIER_KEYS = {"run", "seeds", "cases", "grid", "selected"}
+
+
+def papers() -> list[str]:
+    """Names of the papers present, one a folder with specs."""
+    return sorted(p.parent.name for p in (ROOT / "papers").glob("*/specs") if any(p.glob("[!_]*.yaml")))
+
+
+def specs(paper: str) -> list[str]:
+    """Names of a paper's specs."""
+    return sorted(p.stem for p in (ROOT / "papers" / paper / "specs").glob("[!_]*.yaml"))
+
+
+def load(paper: str, spec: str) -> dict[str, Any]:
+    """A spec file with what it extends merged in. Errors: Problem for what is no YAML, no mapping or an unknown key."""
+    content = read(ROOT / "papers" / paper / "specs" / f"{spec}.yaml")
+    wrong = _misshapen(content)
+    if wrong:
+        raise Problem(*wrong)
+    content["tiers"] = {
+        tier: part for tier, part in content.get("tiers", {}).items() if tier in _own_tiers(paper, spec)
+    }
+    return {"run": {}, "seeds": [0], "cases": {}, "grid": {}, "tiers": {}, **content}
+
+
+def _misshapen(content: dict[str, Any]) -> list[str]:
+    """Sentences on keys that a spec cannot have and on values of the wrong shape."""
+    wrong = [
+        f"'{k}' is no key of a spec.{nearest(str(k), KEYS)} Allowed: {', '.join(sorted(KEYS))}."
+        for k in content
+        if k not in KEYS
+    ]
+    tiers = content.get("tiers", {})
+    for tier, part in tiers.items() if isinstance(tiers, dict) else ():
+        if tier not in TIERS:
+            wrong.append(f"'{tier}' is no tier.{nearest(str(tier), TIERS)} Tiers: {', '.join(TIERS)}.")
+        elif not isinstance(part, dict) or part.keys() - TIER_KEYS:
+            wrong.append(f"Tier '{tier}' must be a mapping with: {', '.join(sorted(TIER_KEYS))}.")
+    parts_ = [content, *(p for p in (tiers.values() if isinstance(tiers, dict) else ()) if isinstance(p, dict))]
+    for part in parts_:
+        for key in MAPPINGS & part.keys():
+            if not isinstance(part[key], dict):
+                wrong.append(f"'{key}' must be a mapping, but is {part[key]!r}.")
+        cases = part.get("cases")
+        for case, variant in cases.items() if isinstance(cases, dict) else ():
+            if not isinstance(variant, dict | None) or not isinstance((variant or {}).get("grid", {}), dict):
+                wrong.append(f"The case '{case}' must be a mapping of settings (its grid too), but is {variant!r}.")
+        if not isinstance(part.get("selected", []), str | list):
+            wrong.append(f"'selected' must be the name of a spec or a list of them, but is {part['selected']!r}.")
+    return wrong
+
+
+def _own_tiers(paper: str, spec: str) -> set[str]:
+    """Tiers that the file names itself; what it extends only says how they look."""
+    own = _yaml(ROOT / "papers" / paper / "specs" / f"{spec}.yaml").get("tiers")
+    return set(own) if isinstance(own, dict) else set()
+
+
+def read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A YAML mapping with what it extends merged in. Errors: Problem for what is no YAML or no mapping."""
+    if path in below:
+        raise Problem(f"{path} extends itself. Name another file in its 'extends'.")
+    content = dict(_yaml(path))
+    if "extends" in content:
+        content = merge(read(path.parent / str(content.pop("extends")), (*below, path)), content)
+    return content
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        return copy.deepcopy(_parsed(path, path.stat().st_mtime_ns))
+    except FileNotFoundError:
+        raise Problem(f"{path.name} is missing in {path.parent}.") from None
+
+
+@cache
+def _parsed(path: Path, changed: int) -> dict[str, Any]:
+    """The content of a file, read once for as long as it does not change."""
+    import omegaconf
+    import yaml
+
+    try:
+        content = omegaconf.OmegaConf.to_container(omegaconf.OmegaConf.load(path), resolve=True)
+    except FileNotFoundError:
+        raise
+    except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException, OSError, ValueError) as error:
+        raise Problem(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise Problem(
+            f"{path} holds a {type(content).__name__}, but must be a mapping with: {', '.join(sorted(KEYS))}."
+        )
+    return content  # type: ignore[return-value]
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `over` laid on it; a mapping that names another `name` replaces its counterpart."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        both = isinstance(value, dict) and isinstance(old, dict)
+        renamed = both and "name" in old and value.get("name", old["name"]) != old["name"]  # type: ignore[operator,index]
+        merged[key] = merge(old, value) if both and not renamed else value  # type: ignore[arg-type]
+    return merged
+
+
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """{"learner.alpha": 1} -> {"learner": {"alpha": 1}}; nested mappings stay."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *way, last = str(key).split(".")
+        branch: dict[str, Any] = {}
+        leaf = branch
+        for word in way:
+            leaf = leaf.setdefault(word, {})
+        leaf[last] = nested(value) if isinstance(value, dict) else value
+        tree = merge(tree, branch)
+    return tree
