@@ -130,7 +130,7 @@ WORDS: list[tuple[str, tuple[str, ...]]] = [
     ("plan toy/one model.heads=multi", ("model.heads is 'multi'", "class-incremental", "model.heads=single")),
     ("plan toy/one stream.name=domains stream.tasks=2", ("digits", "has no domains")),
     ("plan toy/one stream.name=rotated stream.degrees=.inf", ("stream.degrees is inf", "between")),
-    ("plan toy/one learner.name=gem learner.memory=2", ("learner.memory is 2", "3 tasks", "Raise it")),
+    ("plan toy/one learner.name=gem learner.memory=2", ("learner.memory is 2", "6 classes", "Raise it")),
     ("plan toy/one learner.name=er learner.memory=9 learner.alpha=1.2", ("learner.alpha is 1.2", "between 0 and 1")),
     ("plan toy/one learner.name=ewc learner.strength=-1", ("learner.strength is -1.0", "between 0")),
     ("plan toy/one learner.name=lwf learner.temperature=0", ("learner.temperature is 0.0", "between")),
