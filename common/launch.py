@@ -9,9 +9,10 @@ import multiprocessing.connection
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,22 @@ def run_local(requests: Iterable[Request], settings: Settings, updates: dict[str
     if not waiting:
         return outcome
     count = min(settings.workers or cores(), len(waiting))
-    with _Bar(sum(updates.get(i, 1) for i in waiting), len(waiting), quiet) as bar:
+    with _Bar(sum(updates.get(i, 1) for i in waiting), len(waiting), quiet) as bar, _terminated_is_interrupted():
         _Pool(count, settings, waiting, outcome, bar).work()
     return outcome
+
+
+@contextlib.contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """SIGTERM (kill, a scheduler's time limit) stops the launch as Ctrl-C does: workers save and leave."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Pool:
@@ -187,7 +201,10 @@ def _work(pipe: Any, settings: Settings) -> None:
         nonlocal heard
         if time.monotonic() - heard > 0.3:
             heard = time.monotonic()
-            pipe.send(("progress", updates))
+            try:
+                pipe.send(("progress", updates))
+            except OSError:  # the launching process is gone: save and leave, the next call goes on from here
+                stop["asked"] = True
 
     place = loop.Place(
         device=settings.device, save_minutes=settings.save_minutes, stop=lambda: stop["asked"], watch=watch

@@ -1,5 +1,6 @@
 """What the command line prints for a person."""
 
+import os
 from typing import Any
 
 
@@ -64,20 +65,24 @@ def status(rows: list[dict[str, Any]]) -> str:
 
 
 def verdicts(rows: list[dict[str, Any]]) -> str:
-    """One line a claim and tier."""
+    """One line for each claim that a tier can judge, and how many it cannot."""
     from common.verdict_table import interval, number
 
+    judged = [row for row in rows if row["rule"]]
+    width = max((len(row["claim"]) for row in judged), default=0)
     lines = []
-    for row in rows:
+    for row in judged:
         ours = number(row["measured"], row["unit"])
         ours += f" {interval(row['interval'], row['unit'])}" if row["interval"] else ""
-        mark = "  " if row["as_expected"] else "! "
-        lines.append(
-            f"{mark}{row['paper']} {row['claim']:10s} {row['tier']:6s} {row['verdict']:22s} {ours:28s} {row['rule']}"
-        )
-    return "\n".join(
-        [*lines, "", "! marks a verdict that was not expected; replicate claims --json says what it rests on"]
-    )
+        mark = " " if row["as_expected"] else "!"
+        what = f"{row['claim']:{width}s}  {row['tier']:5s}  {row['verdict']:21s}  {ours:25s}  {row['rule']:20s}"
+        lines.append(f"{mark} {row['paper']}  {what}  {row['says']}".rstrip())
+    lines.append("")
+    if any(not row["as_expected"] for row in judged):
+        lines.append("! was not the expected verdict; replicate claims --json says what each rests on")
+    if len(rows) > len(judged):
+        lines.append(f"{len(rows) - len(judged)} more rows are claims that are not judged at that tier")
+    return "\n".join(lines)
 
 
 def selection(value: dict[str, Any]) -> str:
@@ -105,8 +110,9 @@ def outcome(value: dict[str, Any]) -> str:
         lines.append("stopped; the same command goes on where it was")
     if value["claims"]:
         lines += ["", verdicts(value["claims"])]
-    if value["figures"]:
-        lines += ["", "figures and tables:", *(f"  {path}" for path in value["figures"])]
+    shown = [os.path.relpath(path) for path in value["figures"] if path.endswith((".png", ".md"))]
+    if shown:
+        lines += ["", "figures and tables (PDF and CSV beside them):", *(f"  {path}" for path in shown)]
     return "\n".join(lines)
 
 

@@ -257,3 +257,33 @@ def test_spawned_workers_find_a_learner_of_ones_own(own: Path, tmp_path: Path) -
 def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 7}, raising=False)
     assert launch.cores() == 3
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_launch_that_is_ended_leaves_no_worker_behind_and_loses_nothing(how: signal.Signals, tmp_path: Path) -> None:
+    """SIGTERM as a scheduler sends it, SIGKILL as a closed laptop does: the worker saves and leaves by itself."""
+    words = [sys.executable, "-m", "common.cli", "run", "stability_gap/er", "--seeds", "0", "budget.iterations=1000000"]
+    environment = {**os.environ, "REPLICATE_RUNS": str(tmp_path / "r"), "REPLICATE_RESULTS": str(tmp_path / "o")}
+    launch_ = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def status() -> dict[str, Any]:
+        paths = list((tmp_path / "r").glob("*/status.json"))
+        return json.loads(paths[0].read_text()) if paths else {}
+
+    def wait_for(what: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 120
+        while not what():
+            assert time.monotonic() < deadline, status()
+            time.sleep(0.1)
+
+    wait_for(lambda: status().get("updates", 0) > 0)
+    os.kill(launch_.pid, how)
+    out, err = launch_.communicate()
+    wait_for(lambda: status()["state"] == "interrupted")
+    (checkpoint,) = (tmp_path / "r").glob("*/checkpoint.pt")
+    assert checkpoint.stat().st_size > 0
+    wait_for(lambda: not Path(f"/proc/{status()['pid']}").exists())
+    if how == signal.SIGTERM:
+        assert launch_.returncode == 130
+        assert b"goes on where it was" in out + err
+        assert b"Traceback" not in err
