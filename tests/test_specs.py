@@ -91,3 +91,19 @@ def test_each_seed_that_selects_is_no_seed_that_reports() -> None:
 def test_spec_files_are_short(path: Path) -> None:
     lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
     assert len(lines) <= 45
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "papers").glob("*/selected/*.yaml")), ids=lambda p: p.stem)
+def test_what_was_selected_is_the_best_of_the_stored_runs(path):
+    """papers/<paper>/selected/<tier>.yaml is what the runs in results/ say, not what a hand wrote."""
+    import pandas as pd
+    import yaml
+
+    runs = pd.read_csv(ROOT / "results" / path.parent.parent.name / path.stem / "runs.csv", low_memory=False)
+    for spec, cases in yaml.safe_load(path.read_text()).items():
+        for case, settings in cases.items():
+            rows = runs[(runs["spec"] == spec) & (runs["case"] == case)]
+            assert (rows["stream.evaluate_on"] == "validation").all()
+            mean = rows.groupby(list(settings))["acc"].mean()
+            best = mean.idxmax() if len(settings) > 1 else (mean.idxmax(),)
+            assert dict(zip(settings, best, strict=True)) == pytest.approx(settings)

@@ -133,6 +133,28 @@ def _compared(differences: np.ndarray) -> dict[str, str]:
 
 _TABLE1 = {"acc": "T1-ACC", "forg": "T1-FORG", "min_acc": "T1-min", "wc_acc": "T1-WC", "wc_acc@1000": "T1-WC1000"}
 _MANY, _FEW = ("Split-MiniImagenet", "Split-TinyImageNet"), ("Split-CIFAR10", "Split-MNIST")
+AXES = ("optimiser.lr", "learner.alpha", "learner.strength")
+
+
+def selection(tables: Tables) -> "pd.DataFrame":
+    """Every grid point of the selection specs with its mean ACC on held-out training images; the best one is chosen."""
+    import pandas as pd
+
+    lines = []
+    chosen = tables.runs[tables.runs["spec"].isin(SELECTIONS)]
+    for (spec, case), rows in chosen.groupby(["spec", "case"]):
+        axes = [axis for axis in AXES if axis in rows and rows[axis].nunique() > 1]
+        points = [(point, own) for point, own in rows.groupby(axes)]
+        best = max(own["acc"].mean() for _, own in points)
+        for point, own in points:
+            settings = ", ".join(f"{axis} {value:g}" for axis, value in zip(axes, point, strict=True))  # type: ignore[call-overload]
+            mark = "chosen" if own["acc"].mean() == best else ""
+            line = {"spec": spec, "method": case, "settings": settings, "ACC": mean_sd(own["acc"])}
+            lines.append(line | {"seeds": "+".join(map(str, sorted(own["seed"].unique()))), "": mark})
+    return pd.DataFrame(lines)
+
+
+SELECTIONS = ("select_class", "select_domain")
 TABLES: dict[str, Table] = {
     "table1": Table(
         partial(evaluation_period, "Split-MiniImagenet", _TABLE1, _MANY), ("er",),
@@ -144,6 +166,10 @@ TABLES: dict[str, Table] = {
         "ER at each evaluation period (paper Table 3), percent.",
     ),
     "table5": Table(online, ("online",), "ER in a single pass (paper Table 5), percent."),
+    "selection": Table(
+        selection, SELECTIONS,
+        "Selection of hyper-parameters: ACC on held-out training images, percent, with seeds that no other spec has.",
+    ),
     "methods": Table(
         methods, ("methods_class", "methods_domain"), "All methods and metrics, percent, mean ± SD over seeds."
     ),
