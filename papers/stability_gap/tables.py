@@ -147,7 +147,7 @@ def selection(tables: Tables) -> "pd.DataFrame":
         points = [(point, own) for point, own in rows.groupby(axes)]
         best = max(own["acc"].mean() for _, own in points)
         for point, own in points:
-            settings = ", ".join(f"{axis} {value:g}" for axis, value in zip(axes, point, strict=True))  # type: ignore[call-overload]
+            settings = ", ".join(f"{axis} {value:g}" for axis, value in zip(axes, point, strict=True))
             mark = "chosen" if own["acc"].mean() == best else ""
             line = {"spec": spec, "method": case, "settings": settings, "ACC": mean_sd(own["acc"])}
             lines.append(line | {"seeds": "+".join(map(str, sorted(own["seed"].unique()))), "": mark})
