@@ -7,7 +7,7 @@ from lightning import Fabric
 
 from common import checkpoint, parts
 from common.errors import Problem
-from common.learners.base import Learner
+from common.learners.base import Learner, Setup
 from common.places import runs_dir
 from common.rng import torch_seed
 from common.spec import RunSpec
@@ -34,7 +34,7 @@ def build(spec: RunSpec, fabric: Fabric) -> tuple[Stream, Learner]:
         _inherit(net, spec.parent)
     net = net.to(fabric.device).train()
     optimiser = _load("optimiser", spec)(net.parameters(), **spec.optimiser.settings)
-    learner: Learner = _load("learner", spec)(net, optimiser, resident, spec.seed, **spec.learner.settings)
+    learner: Learner = _load("learner", spec)(Setup(net, optimiser, resident, spec.seed), **spec.learner.settings)
     _, learner.optimiser = fabric.setup(learner, optimiser)
     learner.watch = spec.evaluation.gradients
     torch.manual_seed(torch_seed(spec.seed, "dropout"))

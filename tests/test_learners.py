@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
 from common import loop
-from common.learners.base import Learner, Terms
+from common.learners.base import Learner, Setup, Terms
 from common.learners.gem import dual, flat
 from common.learners.regularise import SI
 from common.loop import Batches, build
@@ -353,7 +353,7 @@ def test_si_integrates_the_fall_of_the_loss_along_the_path(small: Callable[..., 
     spec = small("si", PLAIN)
     stream, plain = made(spec)
     optimiser = torch.optim.SGD(plain.net.parameters(), lr=1e-3)
-    learner = Bowl(plain.net, optimiser, plain.data, 0, strength=1.0, damping=0.1)
+    learner = Bowl(Setup(plain.net, optimiser, plain.data, 0), strength=1.0, damping=0.1)
     batch = Batches(learner, stream.tasks[0], spec).at(0)
     start, path = weights(learner), {n: torch.zeros_like(p) for n, p in learner.live.items()}
     learner.begin(stream.tasks[0])

@@ -36,21 +36,33 @@ class Terms:
         return self.plasticity if self.stability is None else self.plasticity + self.stability
 
 
-class Learner(LightningModule):
-    """Base of all learners; by itself it is plain fine-tuning.
+@dataclass(frozen=True)
+class Setup:
+    """What the loop gives every learner.
 
     net: network with `trunk` and `head`. optimiser: a torch optimiser over its parameters.
     data: the stream's images on the device. seed: address of all its draws.
+    """
+
+    net: nn.Module
+    optimiser: torch.optim.Optimizer
+    data: Resident
+    seed: int
+
+
+class Learner(LightningModule):
+    """Base of all learners; by itself it is plain fine-tuning. A learner's settings are keyword-only parameters.
+
     watch: record gradient norms of both terms at every update (costs two more backward passes).
     """
 
-    def __init__(self, net: nn.Module, optimiser: torch.optim.Optimizer, data: Resident, seed: int) -> None:
+    def __init__(self, setup: Setup) -> None:
         super().__init__()
-        self.net, self.optimiser, self.data, self.seed = net, optimiser, data, seed
+        self.net, self.optimiser, self.data, self.seed = setup.net, setup.optimiser, setup.data, setup.seed
         self.state: State = {}
         self.memory: Memory | None = None
         self.watch = False
-        self.live: Params = dict(net.named_parameters())
+        self.live: Params = dict(self.net.named_parameters())
 
     # --- the three verbs -------------------------------------------------------------------------------------
 

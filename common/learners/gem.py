@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.optimize import nnls
-from torch import Tensor, nn
+from torch import Tensor
 
-from common.learners.base import Learner, Params, State
+from common.learners.base import Learner, Params, Setup, State
 from common.learners.memory import Memory
-from common.streams.resident import Batch, Resident
+from common.streams.resident import Batch
 from common.streams.stream import Task
 
 
@@ -24,19 +24,10 @@ class GEM(Learner):
     gamma: lower bound of the dual variables; a projection adds at least gamma times each memory gradient.
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        data: Resident,
-        seed: int,
-        *,
-        memory: int,
-        gamma: float = 0.5,
-    ) -> None:
-        super().__init__(net, optimiser, data, seed)
+    def __init__(self, setup: Setup, *, memory: int, gamma: float = 0.5) -> None:
+        super().__init__(setup)
         self.memory: Memory = Memory(memory)
-        self.share = memory // len(data.stream)
+        self.share = memory // len(self.data.stream)
         self.gamma = gamma
         self._references: list[Batch] | None = None  # made from the memory when first needed
 
@@ -79,10 +70,8 @@ class AGEM(Learner):
     memory: samples in total, a class-balanced reservoir filled after each task.
     """
 
-    def __init__(
-        self, net: nn.Module, optimiser: torch.optim.Optimizer, data: Resident, seed: int, *, memory: int
-    ) -> None:
-        super().__init__(net, optimiser, data, seed)
+    def __init__(self, setup: Setup, *, memory: int) -> None:
+        super().__init__(setup)
         self.memory: Memory = Memory(memory)
 
     def recall(self, task: int, step: int, size: int) -> Any:

@@ -1,11 +1,11 @@
 """Learning without forgetting: the old network's answers on new data are kept by distillation."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
-from common.learners.base import Learner, Params, State, Terms
-from common.streams.resident import Batch, Resident
+from common.learners.base import Learner, Params, Setup, State, Terms
+from common.streams.resident import Batch
 from common.streams.stream import Task
 
 
@@ -17,17 +17,8 @@ class LwF(Learner):
     strength: a. temperature: T.
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        data: Resident,
-        seed: int,
-        *,
-        strength: float = 1.0,
-        temperature: float = 2.0,
-    ) -> None:
-        super().__init__(net, optimiser, data, seed)
+    def __init__(self, setup: Setup, *, strength: float = 1.0, temperature: float = 2.0) -> None:
+        super().__init__(setup)
         self.strength, self.temperature = strength, temperature
 
     def begin(self, task: Task) -> None:

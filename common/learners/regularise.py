@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from common.learners.base import Learner, Params, State, Terms, masked
-from common.streams.resident import Batch, Resident
+from common.learners.base import Learner, Params, Setup, State, Terms, masked
+from common.streams.resident import Batch
 from common.streams.stream import Task
 
 
@@ -25,17 +25,9 @@ class EWC(Learner):
     """
 
     def __init__(
-        self,
-        net: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        data: Resident,
-        seed: int,
-        *,
-        strength: float,
-        fisher: Literal["sample", "batch"] = "sample",
-        fisher_batch: int = 128,
+        self, setup: Setup, *, strength: float, fisher: Literal["sample", "batch"] = "sample", fisher_batch: int = 128
     ) -> None:
-        super().__init__(net, optimiser, data, seed)
+        super().__init__(setup)
         self.strength, self.fisher, self.fisher_batch = strength, fisher, fisher_batch
 
     def terms(self, params: Params, state: State, batch: Batch) -> Terms:
@@ -90,17 +82,8 @@ class SI(Learner):
     code of the stability gap has no SI.
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        data: Resident,
-        seed: int,
-        *,
-        strength: float,
-        damping: float = 0.1,
-    ) -> None:
-        super().__init__(net, optimiser, data, seed)
+    def __init__(self, setup: Setup, *, strength: float, damping: float = 0.1) -> None:
+        super().__init__(setup)
         self.strength, self.damping = strength, damping
 
     def begin(self, task: Task) -> None:

@@ -7,11 +7,11 @@ L = alpha * CE(new batch) + (1 - alpha) * CE(replay batch), both through one for
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from common.learners.base import Learner, Params, State, Terms
+from common.learners.base import Learner, Params, Setup, State, Terms
 from common.learners.memory import Memory
-from common.streams.resident import Batch, Resident
+from common.streams.resident import Batch
 from common.streams.stream import Task
 
 
@@ -22,17 +22,8 @@ class ER(Learner):
     first task, where nothing is replayed, as in the official code. The replay batch is as large as the new batch.
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        data: Resident,
-        seed: int,
-        *,
-        memory: int | None,
-        alpha: float = 0.5,
-    ) -> None:
-        super().__init__(net, optimiser, data, seed)
+    def __init__(self, setup: Setup, *, memory: int | None, alpha: float = 0.5) -> None:
+        super().__init__(setup)
         self.memory: Memory = Memory(memory)
         self.alpha = alpha
 
@@ -66,8 +57,8 @@ class Joint(ER):
     incremental joint training; a perfect memory that still shows the gap).
     """
 
-    def __init__(self, net: nn.Module, optimiser: torch.optim.Optimizer, data: Resident, seed: int) -> None:
-        super().__init__(net, optimiser, data, seed, memory=None)
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup, memory=None)
         self.state["alpha"] = torch.ones(())
 
     def begin(self, task: Task) -> None:
