@@ -2,14 +2,9 @@
 
 from common.learners.base import Learner
 from common.rng import generator
-from common.spec import Budget, RunSpec
+from common.spec import RunSpec
 from common.streams.resident import Batch
 from common.streams.stream import Task
-
-
-def updates_of(task: Task, budget: Budget) -> int:
-    """Updates made on a task: its iterations, or its epochs of ceil(samples / batch) updates."""
-    return budget.iterations or (budget.epochs or 0) * -(-len(task.train) // budget.batch)
 
 
 class Batches:

@@ -37,6 +37,7 @@ def build(spec: RunSpec, fabric: Fabric) -> tuple[Stream, Learner]:
     learner: Learner = _load("learner", spec)(Setup(net, optimiser, resident, spec.seed), **spec.learner.settings)
     _, learner.optimiser = fabric.setup(learner, optimiser)
     learner.watch = spec.evaluation.gradients
+    learner.unsaved()  # remembers how it was made
     torch.manual_seed(torch_seed(spec.seed, "dropout"))
     return stream, learner
 

@@ -26,6 +26,11 @@ class Cursor:
 
 def save(folder: Path, run_id: str, cursor: Cursor, learner: Learner, trace: Trace) -> None:
     """Nothing; checkpoint.pt holds everything needed to go on exactly from `cursor` (written atomically)."""
+    if lost := learner.unsaved():
+        raise Problem(
+            f"{type(learner).__name__} changes {', '.join(lost)} while it learns, which no checkpoint holds: keep it in "
+            "self.state (tensors, numbers), or under a name that begins with _ when it can be made again."
+        )
     state = {
         "run_id": run_id,
         "cursor": [cursor.task, cursor.step, cursor.updates],

@@ -166,7 +166,7 @@ def _run(options: argparse.Namespace, asked: tuple[Any, Any, Any], say: Any) -> 
     say(result, show.outcome)
     if result["stopped"]:
         return 130
-    return 1 if result["failed"] else 0
+    return 1 if result["failed"] or result["undrawn"] else 0
 
 
 def _data(options: argparse.Namespace, say: Any) -> int:

@@ -1,7 +1,6 @@
 """What a paper draws, and from what: papers/<paper>/figures.py holds FIGURES and TABLES, name -> item."""
 
 import importlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.files import sha256_bytes, sha256_file
 from common.places import ROOT
-from common.table import Tables, measures_version
+from common.table import Tables, asked_in, measures_version
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,10 +75,9 @@ def data_titles(rows: "pd.DataFrame") -> list[str]:
 
 
 def _place(paper: str, folder: Path) -> dict[str, str]:
-    """Paper, tier and command of the files in results/<paper>/<tier> or <tier>@key=value,key=value."""
-    tier, _, words = folder.name.partition("@")
-    overrides = "".join(f" {word}" for word in re.split(r",(?=[\w.]+=)", words) if word)
-    return {"paper": paper, "tier": tier, "command": f"replicate figures {paper} --tier {tier}{overrides}"}
+    """Paper, tier and command of the files in a folder of results."""
+    tier = folder.name.partition("@")[0]
+    return {"paper": paper, "tier": tier, "command": f"replicate figures {asked_in(folder)} --tier {tier}"}
 
 
 def _claims(paper: str) -> str:

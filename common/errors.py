@@ -12,6 +12,32 @@ class Problem(Exception):
         self.messages = list(messages)
 
 
+class Missing(Problem):
+    """Something that can be fetched or made first: a data set, a selection. Reading verbs pass over what needs it."""
+
+
+class Busy(Problem):
+    """Another living process holds it."""
+
+
+class Problems:
+    """Everything wrong with a request, collected before it is refused."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.missing = True  # whether all of it is something that can be fetched or made first
+
+    def add(self, where: str, problem: Problem) -> None:
+        """Takes the sentences of a Problem, each with the place it is about."""
+        self.messages += [f"{where}: {message}" for message in problem.messages]
+        self.missing &= isinstance(problem, Missing)
+
+    def refuse(self) -> None:
+        """Raises what was collected, each sentence once: Missing when nothing else is wrong."""
+        if self.messages:
+            raise (Missing if self.missing else Problem)(*dict.fromkeys(self.messages))
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """ " Did you mean 'x'?" for the allowed name nearest to `word`, or an empty string."""
     close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.5)

@@ -34,11 +34,7 @@ def stream_of(run: RunSpec) -> Stream:
 
 def updates(run: RunSpec) -> int:
     """Updates the run makes in total."""
-    per_task = [
-        run.budget.iterations or (run.budget.epochs or 0) * math.ceil(len(t.train) / run.budget.batch)
-        for t in stream_of(run).tasks
-    ]
-    return sum(per_task)
+    return sum(run.budget.updates(len(task.train)) for task in stream_of(run).tasks)
 
 
 def memory_mb(run: RunSpec) -> int:

@@ -17,19 +17,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.errors import Problem
+from common.errors import Busy, Problem
 from common.files import write_atomic
 from common.places import runs_dir
 from common.record import RunFolder
 from common.sweep import Request
 
+BUSY = "another process is at it"
+
 
 @dataclass
 class Outcome:
-    """What became of a launch: ids of runs done now, of runs done before, and failures (id -> reason)."""
+    """What became of a launch: ids of runs done now, done before, under way in another process; failures (id -> reason)."""
 
     done: list[str] = field(default_factory=list)
     before: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     stopped: bool = False
 
@@ -160,6 +163,9 @@ class _Pool:
             return
         if failure is None:
             self.outcome.done.append(run_id)
+        elif failure == BUSY:
+            self.outcome.elsewhere.append(run_id)
+            failure = None
         else:
             self.outcome.failed[run_id] = failure
         self.bar.over(run_id, failure)
@@ -222,6 +228,8 @@ def _work(pipe: Any, settings: Settings) -> None:
             answer = None
         except loop.Stopped:
             return
+        except Busy:
+            answer = BUSY
         except Problem as problem:
             answer = str(problem)
         except Exception as error:

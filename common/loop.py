@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from common import checkpoint, lock
-from common.batches import Batches, updates_of
+from common.batches import Batches
 from common.build import build, fabric_for
 from common.checkpoint import Cursor
 from common.evaluate import correct
@@ -73,7 +73,7 @@ def _carry_out(run: "_Run") -> None:
         run.evaluate(run.stream.tasks[0])
     for task in run.stream.tasks[run.cursor.task :]:
         if run.cursor.step == 0:
-            if run.spec.optimiser.settings["fresh"]:
+            if run.spec.optimiser.settings.get("fresh", True):
                 learner.optimiser.state.clear()
             learner.begin(task)
         batches = Batches(learner, task, run.spec)
@@ -101,7 +101,7 @@ class _Run:
         fabric = fabric_for(place.device, spec.precision)
         self.stream, self.learner = build(spec, fabric)
         self.held_out = self.learner.data.evaluation(spec.evaluation.samples, spec.seed)
-        self.steps = [updates_of(task, spec.budget) for task in self.stream.tasks]
+        self.steps = [spec.budget.updates(len(task.train)) for task in self.stream.tasks]
         resumed = checkpoint.restore(folder.path, spec.run_id, self.learner)
         self.cursor, self.trace = resumed or (Cursor(), Trace(self.held_out.offsets, np.cumsum(self.steps)))
         if resumed is None:

@@ -8,6 +8,7 @@ A part of your own needs no entry here: give its dotted path (`my_methods.MyRepl
 import ast
 import importlib
 import importlib.util
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -85,8 +86,8 @@ def find(kind: Kind, name: str) -> Part:
         version = str(number)
     elif "." in name:
         path = name
-        tree, raw = _source(path)
-        version = _own_version(tree, raw)
+        tree, _ = _source(path)
+        version = _own_version(tree, path)
     else:
         known = ", ".join(sorted(REGISTRY[kind]))
         raise Problem(
@@ -116,12 +117,37 @@ def _source(path: str) -> tuple[ast.Module, bytes]:
         raise Problem(f"{spec.origin}{line} is no Python that can be read: {error}.") from error
 
 
-def _own_version(tree: ast.Module, raw: bytes) -> str:
-    """The module's VERSION where it states one, else a digest of its file: edited code is another run."""
+def _own_version(tree: ast.Module, path: str) -> str:
+    """The module's VERSION where it states one, else a digest of its file and of the files of yours that it imports:
+    edited code is another run."""
     for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "VERSION":
-            return str(ast.literal_eval(node.value))
-    return "file-" + sha256_bytes(raw)[:12]
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if getattr(target, "id", "") == "VERSION":
+            return str(ast.literal_eval(node.value))  # type: ignore[attr-defined]
+    files = _closure(path.rpartition(".")[0], {})
+    built_in = repr({kind: {n: version for n, (_, version) in REGISTRY[kind].items()} for kind in KINDS})  # its bases
+    return "file-" + sha256_bytes(b"".join(files[name] for name in sorted(files)) + built_in.encode())[:12]
+
+
+def _closure(module: str, met: dict[str, bytes]) -> dict[str, bytes]:
+    """Source of a module and of all it imports, as far as it is neither installed nor part of common/."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return met
+    origin = Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    foreign = ("site-packages", "dist-packages", f"python{sys.version_info[0]}.{sys.version_info[1]}")
+    if module in met or origin is None or module.split(".")[0] == "common" or any(p in foreign for p in origin.parts):
+        return met
+    met[module] = origin.read_bytes()
+    for node in ast.walk(ast.parse(met[module])):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                _closure(name, met)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                _closure(alias.name, met)
+    return met
 
 
 def _parameters(tree: ast.Module, attribute: str, path: str) -> dict[str, Parameter]:
@@ -135,6 +161,10 @@ def _parameters(tree: ast.Module, attribute: str, path: str) -> dict[str, Parame
         if init is None:
             return _inherited(tree, node, path)
         node = init
+    if node.args.kwarg:
+        raise Problem(
+            f"'{path}' takes **{node.args.kwarg.arg}: name its settings one by one, so that they can be checked."
+        )
     return {
         argument.arg: Parameter(
             ast.unparse(argument.annotation) if argument.annotation else "object",
@@ -146,6 +176,10 @@ def _parameters(tree: ast.Module, attribute: str, path: str) -> dict[str, Parame
 
 def _inherited(tree: ast.Module, node: ast.ClassDef, path: str) -> dict[str, Parameter]:
     """Parameters of the first base class, in this file or where this file imports it from; none without a base."""
+    if node.bases and isinstance(node.bases[0], ast.Attribute):
+        raise Problem(
+            f"'{path}' has the base {ast.unparse(node.bases[0])}: import the class itself (from ... import ...)."
+        )
     base = getattr(node.bases[0], "id", "") if node.bases else ""
     if any(isinstance(n, ast.ClassDef) and n.name == base for n in tree.body):
         return _parameters(tree, base, path)

@@ -33,8 +33,10 @@ class Facts:
         names = list(dict.fromkeys(name for scalars in self.scalars for name in scalars))
         missing = torch.tensor(float("nan"))
         for name in names:
-            column = torch.stack([s.get(name, missing).to(torch.float32).cpu() for s in self.scalars])
-            self.trace.noted(self.start, name, column.numpy())
+            values = [torch.as_tensor(s.get(name, missing), dtype=torch.float32) for s in self.scalars]
+            there = next((v.device for v in values if v.device.type != "cpu"), torch.device("cpu"))
+            column = torch.stack([v.to(there) for v in values])  # one transfer a block, not one a scalar
+            self.trace.noted(self.start, name, column.cpu().numpy())
         self.start += len(self.scalars)
         self.rows, self.scalars = [], []
 

@@ -15,7 +15,7 @@ from common.files import sha256_bytes, write_atomic
 from common.readme import readme_blocks_stale, write_readmes
 from common.stale import stale
 from common.stamp import origin
-from common.table import Tables, folder_of, stored_runs
+from common.table import Tables, asked_in, folder_of, stored_runs
 from common.verdict_table import markdown
 
 if TYPE_CHECKING:
@@ -64,9 +64,12 @@ def stored(paper: str, tier: str) -> Tables:
 
 
 def draw(figure: Figure, tables: Tables) -> "Canvas":
-    """The figure in the common style."""
+    """The figure in the common style; one of overridden settings says so, since its labels are those of the specs."""
     with style.context():
-        return figure.make(tables)
+        drawn = figure.make(tables)
+        if "@" in tables.folder.name:
+            drawn.text(0.005, 1.0, f"asked: {asked_in(tables.folder)}", fontsize=6, va="bottom", color="firebrick")
+        return drawn
 
 
 def store_verdicts(paper: str, tables: Tables, rows: list[dict[str, Any]]) -> list[str]:

@@ -51,16 +51,20 @@ def duration(seconds: float) -> str:
 
 
 def status(rows: list[dict[str, Any]]) -> str:
-    """Counts per state, then a line for each run that is neither missing nor done."""
+    """Counts per state, then a line a run: of all of them while they are few, else of those under way or in trouble."""
     states: dict[str, int] = {}
     for state in {row["run"]: row["state"] for row in rows}.values():
         states[state] = states.get(state, 0) + 1
     lines = [", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no runs"]
-    for row in {r["run"]: r for r in rows if r["state"] not in ("missing", "done")}.values():
+    few = sum(states.values()) <= 40
+    for row in {r["run"]: r for r in rows if few or r["state"] not in ("missing", "done")}.values():
         share = f"{100 * row['updates'] / row['total']:.0f} %" if row["total"] else "0 %"
         left = f", {duration(row['seconds_left'])} left" if row["seconds_left"] is not None else ""
         error = f": {row['error']}" if row["error"] else ""
-        lines.append(f"  {row['state']:12s} {row['run']}  {share}{left}  on {row['host']}{error}")
+        host = f"  on {row['host']}" if row["host"] else ""
+        lines.append(f"  {row['state']:12s} {row['run']}  {share}{left}{host}{error}")
+    if not few:
+        lines.append("ask for one spec (PAPER/SPEC) to see all its runs by name")
     return "\n".join(lines)
 
 
@@ -68,7 +72,10 @@ def verdicts(rows: list[dict[str, Any]]) -> str:
     """One line for each claim that a tier can judge, and how many it cannot."""
     from common.verdict_table import interval, number
 
-    judged = [row for row in rows if row["rule"]]
+    if not rows:
+        return "no claims"
+    judged = [row for row in rows if row["rule"] and row["n_seeds"]]
+    waiting = [row for row in rows if row["rule"] and not row["n_seeds"]]
     width = max((len(row["claim"]) for row in judged), default=0)
     lines = []
     for row in judged:
@@ -80,8 +87,11 @@ def verdicts(rows: list[dict[str, Any]]) -> str:
     lines.append("")
     if any(not row["as_expected"] for row in judged):
         lines.append("! was not the expected verdict; replicate claims --json says what each rests on")
-    if len(rows) > len(judged):
-        lines.append(f"{len(rows) - len(judged)} more rows are claims that are not judged at that tier")
+    if waiting:
+        ids = ", ".join(dict.fromkeys(row["claim"] for row in waiting))
+        lines.append(f"not run yet, or not all of it: {ids}")
+    if len(rows) > len(judged) + len(waiting):
+        lines.append(f"{len(rows) - len(judged) - len(waiting)} more rows are claims that are not judged at that tier")
     return "\n".join(lines)
 
 
@@ -103,17 +113,28 @@ def paths(values: list[str]) -> str:
 
 
 def outcome(value: dict[str, Any]) -> str:
-    """What ran, the verdicts and the figures."""
+    """What ran, the verdicts (or, of overridden settings, what was measured) and the figures."""
     lines = [f"{len(value['done'])} runs done, {len(value['before'])} were done before, {len(value['failed'])} failed"]
+    if value["elsewhere"]:
+        lines.append(f"{len(value['elsewhere'])} runs are under way in another process")
     lines += [f"  failed {run}: {reason}" for run, reason in value["failed"].items()]
     if value["stopped"]:
         lines.append("stopped; the same command goes on where it was")
     if value["claims"]:
         lines += ["", verdicts(value["claims"])]
+    if value["summary"]:
+        lines += ["", *map(_means, value["summary"])]
     shown = [os.path.relpath(path) for path in value["figures"] if path.endswith((".png", ".md"))]
     if shown:
         lines += ["", "figures and tables (PDF and CSV beside them):", *(f"  {path}" for path in shown)]
+    if value["undrawn"]:
+        lines += ["", f"not every figure could be drawn: {value['undrawn']}"]
     return "\n".join(lines)
+
+
+def _means(row: dict[str, Any]) -> str:
+    metrics = [f"{name} {value}" for name, value in row.items() if name not in ("spec", "case", "seeds")]
+    return f"{row['spec']} {row['case']}: {', '.join(metrics)} (percent, mean over {len(row['seeds'])} seeds)"
 
 
 def origin(value: dict[str, Any]) -> str:

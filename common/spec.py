@@ -25,6 +25,10 @@ class Budget:
     iterations: "int | None" = None
     epochs: "int | None" = None
 
+    def updates(self, samples: int) -> int:
+        """Updates made on a task of that many samples: its iterations, or its epochs of ceil(samples / batch) updates."""
+        return self.iterations or (self.epochs or 0) * -(-samples // self.batch)
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -139,11 +143,13 @@ def resolve(raw: dict[str, Any], digest: str) -> RunSpec:
             problems.append(f"{key} is {values[key]!r}, but must be of type {annotation}.")
     if values["precision"] not in PRECISIONS:
         problems.append(f"precision is '{values['precision']}'; allowed: {', '.join(PRECISIONS)}.")
-    if not problems:
+    typed = not problems
+    problems += _out_of_range(_given(raw, chosen))
+    if typed:
         spec = RunSpec(
             **values, data_digest=digest, **chosen, budget=budget, evaluation=evaluation, parent=raw.get("parent")
         )
-        problems = [*_out_of_range(spec), *impossible(spec)]
+        problems += impossible(spec)
     if problems:
         raise Problem(*problems)
     return spec
@@ -182,12 +188,22 @@ def _typed(cls: type, where: str, given: Any, problems: list[str]) -> Any:
     return cls(**given) if len(problems) == start else None
 
 
-def _out_of_range(spec: RunSpec) -> list[str]:
-    flat = spec.flat()
+def _given(raw: dict[str, Any], chosen: dict[str, PartSpec | None]) -> dict[str, Any]:
+    """Every setting that is there, by its dotted name, whatever else is wrong with the request."""
+    found = {"seed": raw.get("seed", 0)}
+    for kind, part in chosen.items():
+        found |= {f"{kind}.{key}": value for key, value in (part.settings if part else {}).items()}
+    for name in ("budget", "evaluation"):
+        if isinstance(raw.get(name), dict):
+            found |= {f"{name}.{key}": value for key, value in raw[name].items()}
+    return found
+
+
+def _out_of_range(given: dict[str, Any]) -> list[str]:
     return [
-        f"{key} is {flat[key]}, but must lie between {low:g} and {high:g}."
+        f"{key} is {given[key]}, but must lie between {low:g} and {high:g}."
         for key, (low, high) in LIMITS.items()
-        if not all(low <= value <= high for value in _numbers(flat.get(key)))
+        if not all(low <= value <= high for value in _numbers(given.get(key)))
     ]
 
 

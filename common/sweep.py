@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from common.errors import Problem, nearest
+from common.errors import Missing, Problem, Problems, nearest
 from common.places import ROOT
 from common.spec import RunSpec, resolve
 from common.specfiles import TIERS, load, merge, nested, papers, read, specs
@@ -59,34 +59,33 @@ def expand(
     if tier not in TIERS:
         raise Problem(f"There is no tier '{tier}'.{nearest(tier, TIERS)} Tiers: {', '.join(TIERS)}.")
     found: list[Request] = []
-    problems: list[str] = []
+    problems = Problems()
     for paper, spec in targets(target):
         try:
             content = load(paper, spec)
             if tier not in content["tiers"]:
                 if "/" in target:
-                    problems.append(f"{paper}/{spec} has no tier '{tier}'; it has: {', '.join(content['tiers'])}.")
-                continue
-            if case is not None and case not in _cases_of(content, tier):
-                continue
-            found += _requests(paper, spec, tier, content, overrides or {}, seeds, case, problems)
+                    raise Problem(f"it has no tier '{tier}', only: {', '.join(content['tiers'])}.")
+            elif case is None or case in cases_of(content, tier):
+                found += _requests(paper, spec, tier, content, overrides or {}, seeds, case, problems)
         except Problem as problem:
-            problems += [f"{paper}/{spec}: {message}" for message in problem.messages]
-    if case is not None and not found and not problems:
-        problems.append(f"No spec of {target} has a case '{case}' at tier {tier}.{nearest(case, _cases(target, tier))}")
-    if problems:
-        raise Problem(*dict.fromkeys(problems))
+            problems.add(f"{paper}/{spec}", problem)
+    if case is not None and not found and not problems.messages:
+        near = nearest(case, cases(target, tier))
+        problems.add(target, Problem(f"no spec has a case '{case}' at tier {tier}.{near}"))
+    problems.refuse()
     return with_parents(found)
 
 
-def _cases_of(content: dict[str, Any], tier: str) -> dict[str, Any]:
+def cases_of(content: dict[str, Any], tier: str) -> dict[str, Any]:
     """Cases of a spec at a tier; one that a tier or an extending file sets to null is none."""
     own = (content["tiers"].get(tier) or {}).get("cases", {})
     return {k: v for k, v in merge(content["cases"], own).items() if v is not None}
 
 
-def _cases(target: str, tier: str) -> list[str]:
-    return sorted({case for paper, spec in targets(target) for case in _cases_of(load(paper, spec), tier)})
+def cases(target: str, tier: str) -> list[str]:
+    """Names of all cases of a target's specs at a tier."""
+    return sorted({case for paper, spec in targets(target) for case in cases_of(load(paper, spec), tier)})
 
 
 def with_parents(requests: list[Request]) -> list[Request]:
@@ -106,12 +105,13 @@ def _requests(
     overrides: dict[str, Any],
     seeds: list[int] | None,
     only: str | None,
-    problems: list[str],
+    problems: Problems,
 ) -> list[Request]:
     part = content["tiers"][tier] or {}
-    common = merge(nested(content["run"]), nested(part.get("run", {})))
-    cases = _cases_of(content, tier) or {"": {}}
+    shared = merge(nested(content["run"]), nested(part.get("run", {})))
+    cases = cases_of(content, tier) or {"": {}}
     cases = cases if only is None else {only: cases[only]}
+    _not_what_cases_are(cases, overrides)
     axes = {**content["grid"], **part.get("grid", {})}
     wanted = seeds if seeds is not None else seed_list(part.get("seeds", content["seeds"]))
     chosen = part.get("selected", content.get("selected", []))
@@ -119,10 +119,10 @@ def _requests(
     digest = cache(data.digest)  # for this call: a thousand runs on one data set look at its files once
     for case, point, seed in _variants(cases, axes, overrides, wanted):
         variant = {k: v for k, v in cases[case].items() if k not in ("grid", "selected")}
-        raw = common
-        for layer in (variant, selected(paper, tier, case, cases[case].get("selected", chosen)), point, overrides):
-            raw = merge(raw, nested(layer))
+        raw = shared
         try:
+            for layer in (variant, selected(paper, tier, case, cases[case].get("selected", chosen)), point, overrides):
+                raw = merge(raw, nested(layer))
             parent = _parent(raw, tier, raw.get("seed", seed), f"{paper}/{spec}")
             identity = {
                 "parent": None if parent is None else {"run": parent.run_id, "take": raw["parent"].get("take", "trunk")}
@@ -130,9 +130,25 @@ def _requests(
             run = resolve({"seed": seed, **raw, **identity}, digest(str(raw.get("data"))))
             found.append(Request(run, paper, spec, tier, case, () if parent is None else (parent,)))
         except Problem as problem:
-            label = f"{paper}/{spec}" + (f" ({case})" if case else "")
-            problems += [f"{label}: {message}" for message in problem.messages]
+            problems.add(f"{paper}/{spec}" + (f" ({case})" if case else ""), problem)
     return found
+
+
+def _not_what_cases_are(cases: dict[str, Any], overrides: dict[str, Any]) -> None:
+    """Nothing. Errors: Problem for an override of what several cases differ in: each would be another's namesake."""
+    named = {kind for variant in cases.values() for kind, value in nested(variant).items() if _is_named(value)}
+    for key in overrides:
+        kind, _, setting = key.partition(".")
+        if len(cases) > 1 and ((setting == "name" and kind in named) or (key == "data" and "data" in _union(cases))):
+            raise Problem(f"{key} is what its cases differ in ({', '.join(cases)}). Name one of them with --case.")
+
+
+def _is_named(value: Any) -> bool:
+    return isinstance(value, dict) and "name" in value
+
+
+def _union(cases: dict[str, Any]) -> set[str]:
+    return {key for variant in cases.values() for key in variant}
 
 
 def _variants(
@@ -161,7 +177,7 @@ def selected(paper: str, tier: str, case: str, sources: list[str] | str) -> dict
     for source in sources:
         spec, _, other = source.partition("/")
         if spec not in known:
-            raise Problem(
+            raise Missing(
                 f"Nothing is selected by {paper}/{spec} at tier {tier} yet. Run: replicate select {paper}/{spec} --tier {tier}"
             )
         if (other or case) in known[spec]:

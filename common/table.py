@@ -3,13 +3,14 @@
 results/<paper>/<tier>/  runs.csv        one row a run: settings and metrics; the same bytes whenever the runs are the same
                          provenance.csv  one row a run: seconds, host, device, code, date
                          curves.parquet  accuracy of each evaluated task at each evaluation, of the runs that figures show
-                         scalars.parquet losses and gradient norms of each update, likewise
+                         scalars.parquet gradient norms of each update, where they were recorded
 A run that is not in the runs folder is taken from the stored table by its id: same id, same run.
 """
 
 import hashlib
 import importlib
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import metrics
-from common.errors import Problem
+from common.errors import Problem, nearest
 from common.files import read_json, sha256_bytes, sha256_file, write_atomic, write_json
 from common.places import ROOT, cache_dir, results_dir, runs_dir
 from common.record import RunFolder
@@ -43,9 +44,14 @@ class Tables:
         """run_id, step (updates made), task (evaluated), accuracy: of every stored evaluation."""
         return _read_points(self.folder / "curves.parquet")
 
+    def long(self) -> "pd.DataFrame":
+        """`curves` with spec, case, seed and every setting of the run beside each point."""
+        settings = [c for c in self.runs.columns if "." in c and "@" not in c]
+        return self.curves.merge(self.runs[["run_id", "spec", "case", "seed", *settings]], on="run_id")
+
     @property
     def scalars(self) -> "pd.DataFrame":
-        """run_id, update (from 0), then one column per scalar."""
+        """run_id, update (from 0), then one column per recorded gradient norm."""
         return _read_points(self.folder / "scalars.parquet")
 
     @property
@@ -57,14 +63,52 @@ class Tables:
         """Rows of `runs` whose columns have those values ('__' stands for '.': learner__name="er")."""
         rows = self.runs
         for key, value in columns.items():
-            rows = rows[rows[key.replace("__", ".")] == value]
+            name = key.replace("__", ".")
+            if name not in rows:
+                raise Problem(f"The table of runs has no column '{name}'.{nearest(name, map(str, rows.columns))}")
+            rows = rows[rows[name] == value]
         return rows
 
 
-def folder_of(paper: str, tier: str, overrides: dict[str, Any] | None = None) -> Path:
-    """Where the tables and figures of a paper at a tier lie; overridden settings have a folder of their own."""
-    words = ",".join(f"{key}={value}" for key, value in sorted((overrides or {}).items()))
-    return results_dir() / paper / (f"{tier}@{words.replace('/', '_').replace(' ', '')}" if words else tier)
+@dataclass(frozen=True)
+class Asked:
+    """What a request asks for besides a paper's specs as they stand; such tables have a folder of their own."""
+
+    target: str
+    overrides: tuple[tuple[str, Any], ...] = ()
+    seeds: tuple[int, ...] = ()
+    case: str = ""
+
+    @property
+    def words(self) -> str:
+        """As the command line takes it."""
+        seeds = f" --seeds {','.join(map(str, self.seeds))}" if self.seeds else ""
+        case = f" --case {self.case}" if self.case else ""
+        return f"{self.target}{seeds}{case}" + "".join(f" {key}={_yaml(value)}" for key, value in self.overrides)
+
+    @property
+    def label(self) -> str:
+        """A folder's name: readable while it is short."""
+        spec = self.target.partition("/")[2]
+        seeds = "seeds=" + "+".join(map(str, self.seeds)) if self.seeds else ""
+        words = [spec, f"case={self.case}" if self.case else "", seeds, *(f"{k}={_yaml(v)}" for k, v in self.overrides)]
+        plain = re.sub(r"[^\w.=,+-]+", "_", ",".join(filter(None, words)))
+        return plain if len(plain) <= 100 else f"{plain[:80]}-{sha256_bytes(plain.encode())[:12]}"
+
+
+def _yaml(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")
+
+
+def folder_of(paper: str, tier: str, asked: Asked | None = None) -> Path:
+    """Where the tables and figures of a paper at a tier lie; a request of one's own has a folder beside it."""
+    return results_dir() / paper / (f"{tier}@{asked.label}" if asked else tier)
+
+
+def asked_in(folder: Path) -> str:
+    """The words that `replicate figures` takes to make that folder again."""
+    path = folder / "request.json"
+    return str(read_json(path)["asked"]) if path.exists() else folder.parent.name
 
 
 def measured(request: Request) -> dict[str, Any]:
@@ -98,7 +142,7 @@ def measures_version(paper: str) -> str:
     return sha256_bytes(b"".join(p.read_bytes() for p in paths if p.exists()))[:12]
 
 
-def collect(requests: list[Request], folder: Path, store: bool = True) -> Tables:
+def collect(requests: list[Request], folder: Path, store: bool = True, asked: Asked | None = None) -> Tables:
     """The tables of those runs: finished runs from their folders, others from the table stored in `folder`.
 
     store: write the tables into `folder` (False: only read; `curves` and `scalars` are then those stored earlier).
@@ -121,6 +165,8 @@ def collect(requests: list[Request], folder: Path, store: bool = True) -> Tables
         return Tables(runs, folder)
     runs = runs.sort_values(["spec", "case", "run_id"]).reset_index(drop=True)
     if store:
+        if asked:
+            write_json(folder / "request.json", {"asked": asked.words})
         _write_if_new(folder / "runs.csv", runs.to_csv(index=False, float_format="%.8g", lineterminator="\n").encode())
         _store_provenance(list(runs["run_id"].unique()), fresh, folder)
         for name, points in (("curves", _curve), ("scalars", _scalars)):
@@ -217,6 +263,8 @@ def _write_if_new(path: Path, content: bytes) -> None:
 def _read_points(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
+    if not path.exists():
+        raise Problem(f"{path} is not there yet. Make it: replicate figures {asked_in(path.parent)}.")
     return pd.read_parquet(path)
 
 

@@ -1,10 +1,11 @@
 """The verbs of `replicate` as functions that return plain data; the command line and notebooks call the same ones."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from common import estimate, launch, specfiles, sweep, table
-from common.errors import Problem
+from common.errors import Missing, Problem, nearest
 from common.places import ROOT, runs_dir
 from common.record import RunFolder
 from common.streams import data
@@ -81,12 +82,21 @@ def run(
         "before": outcome.before,
         "failed": outcome.failed,
         "stopped": outcome.stopped,
+        "elsewhere": outcome.elsewhere,
         "figures": [],
         "claims": [],
+        "summary": [],
+        "undrawn": None,
     }
     if not outcome.stopped:
-        result["figures"] = figures(target, tier, overrides, seeds, case, quiet)
-        result["claims"] = claims(target, tier, overrides, seeds, case)
+        if overrides:
+            result["summary"] = summary(target, tier, overrides, seeds, case)
+        else:
+            result["claims"] = claims(target, tier, None, seeds, case)
+        try:
+            result["figures"] = figures(target, tier, overrides, seeds, case, quiet)
+        except Exception as error:  # a fault in a figure must not cost what was measured
+            result["undrawn"] = f"{type(error).__name__}: {error}"
     return result
 
 
@@ -95,7 +105,7 @@ def status(
 ) -> list[dict[str, Any]]:
     """Every run of a target with its state, progress, seconds left, host and last error, from the run folders alone."""
     rows = []
-    _sensible(target, tier, overrides, case)
+    _known(target, case)
     for name in (tier,) if tier else TIERS:
         for request in _reachable(target, name, overrides, seeds, case):
             state = RunFolder(runs_dir() / request.run_id).status()
@@ -115,16 +125,28 @@ def status(
 def claims(
     target: str, tier: str | None = None, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
 ) -> list[dict[str, Any]]:
-    """The verdict of every claim of the target's papers at the tier (or at all tiers), from the stored traces."""
+    """The verdict of every claim of the target at the tier (or at all tiers), from the stored traces.
+
+    Of PAPER/SPEC, the claims on that spec. Errors: Problem for overrides: claims are about specs as they stand.
+    """
     from common import verdicts
 
-    rows = []
-    _sensible(target, tier, overrides, case)
-    for paper in sorted({paper for paper, _ in sweep.targets(target)}):
+    if overrides:
+        words = ", ".join(f"{key}={value}" for key, value in overrides.items())
+        raise Problem(
+            f"Claims are about a paper's specs as they stand, not under {words}. See what it gives: replicate run."
+        )
+    rows: list[dict[str, Any]] = []
+    _known(target, case)
+    for paper in _papers(target):
         functions = getattr(table.measures_of(paper), "MEASURES", {})
+        specs = {spec for _, spec in sweep.targets(target)}
+        wanted = [c for c in claims_of(paper) if "/" not in target or specs & set(c.runs.get("spec", specs))]
         for name in (tier,) if tier else TIERS:
-            runs = tables(paper, name, overrides, seeds, case).runs
-            rows += verdicts.judge(claims_of(paper), runs, name, functions)
+            runs = tables(paper, name, None, seeds, case).runs
+            if seeds is not None and len(runs):
+                runs = runs[runs["seed"].isin(seeds)]
+            rows += verdicts.judge(wanted, runs, name, functions)
     return rows
 
 
@@ -136,24 +158,49 @@ def figures(
     case: str | None = None,
     quiet: bool = True,
 ) -> list[str]:
-    """Paths of the figures and tables of the target's papers, made anew from the stored traces."""
+    """Paths of the figures and tables of the target's papers, made anew from the stored traces.
+
+    Overridden settings, and seeds that the specs do not have, make figures of their own, of the target's runs alone.
+    """
     from common import report
 
     made: list[str] = []
-    _sensible(target, tier, overrides, case)
-    for paper in sorted({paper for paper, _ in sweep.targets(target)}):
+    _known(target, case)
+    for paper in _papers(target):
         for name in (tier,) if tier else TIERS:
-            stored = tables(paper, name, overrides, seeds, case, store=True)
+            own = target if "/" in target else paper
+            stored = tables(own, name, overrides, seeds, case, store=True)
             if not stored.runs.empty:
-                made += report.make(paper, stored, claims(paper, name, overrides, seeds, case), quiet)
+                rows = claims(paper, name) if stored.folder.name == name else []
+                made += report.make(paper, stored, rows, quiet)
     return made
+
+
+def summary(
+    target: str, tier: str, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
+) -> list[dict[str, Any]]:
+    """Mean metrics over seeds, in percent, one row a spec and case of the target."""
+    rows = []
+    for paper in _papers(target):
+        runs = tables(target if "/" in target else paper, tier, overrides, seeds, case).runs
+        shown = [name for name in ("acc", "forg", "min_acc", "wc_acc", "wf10") if name in runs]
+        for (spec, name), own in runs.groupby(["spec", "case"], dropna=False) if len(runs) else ():
+            means = {column: round(100 * float(own[column].mean()), 1) for column in shown}
+            rows.append(
+                {"spec": f"{paper}/{spec}", "case": str(name), "seeds": sorted(own["seed"].unique().tolist()), **means}
+            )
+    return rows
+
+
+def _papers(target: str) -> list[str]:
+    return sorted({paper for paper, _ in sweep.targets(target)})
 
 
 def write_verdicts(target: str) -> list[str]:
     """Paths of the README files whose verdict tables were renewed, after judging the stored tables of every tier."""
     from common import report
 
-    for paper in sorted({paper for paper, _ in sweep.targets(target)}):
+    for paper in _papers(target):
         for tier in TIERS:
             stored = tables(paper, tier)
             if not stored.runs.empty:
@@ -162,7 +209,7 @@ def write_verdicts(target: str) -> list[str]:
 
 
 def tables(
-    paper: str,
+    target: str,
     tier: str,
     overrides: Overrides = None,
     seeds: Seeds = None,
@@ -171,18 +218,22 @@ def tables(
 ) -> table.Tables:
     """The tables of a paper at a tier; runs that were never made are not in them.
 
-    Overridden settings, and seeds that the specs do not have, make tables of their own beside the paper's.
+    target: PAPER, or PAPER/SPEC, which matters where settings are overridden or seeds are asked for that the specs do
+    not have: such tables hold the target's runs alone and lie in a folder of their own beside the paper's.
     """
     import pandas as pd
 
-    requests = _reachable(paper, tier, overrides, None, case if overrides else None)
-    asked = dict(overrides or {}) | ({"case": case} if overrides and case else {})
-    if seeds is not None and not set(seeds) <= {r.run.seed for r in requests}:
-        requests = _reachable(paper, tier, overrides, seeds, case)
-        asked |= {"seeds": "+".join(map(str, seeds))}
+    if target == "all":
+        raise Problem(f"tables are of one paper, but the target is 'all'. Papers: {', '.join(specfiles.papers())}.")
+    paper = target.partition("/")[0]
+    requests = [] if overrides else _reachable(paper, tier)
+    asked = None
+    if overrides or (seeds is not None and not set(seeds) <= {r.run.seed for r in requests}):
+        requests = _reachable(target, tier, overrides, seeds, case)
+        asked = table.Asked(target, tuple(sorted((overrides or {}).items())), tuple(seeds or ()), case or "")
     folder = table.folder_of(paper, tier, asked)
     if requests:
-        return table.collect(requests, folder, store)
+        return table.collect(requests, folder, store, asked)
     stored = table.stored_runs(folder)
     return table.Tables(pd.DataFrame() if stored is None else stored, folder)
 
@@ -232,37 +283,42 @@ def show(what: str) -> dict[str, Any]:
 
 def claims_of(paper: str) -> list[Any]:
     """The claims of a paper, none where it has no claims.yaml."""
+    from common.claim_lock import check_lock
     from common.claims import load_claims
 
     path = ROOT / "papers" / paper / "claims.yaml"
-    return load_claims(path) if path.exists() else []
+    claims = load_claims(path) if path.exists() else []
+    wrong = check_lock(claims, path.with_suffix(".lock"))
+    for claim in claims:
+        for spec in claim.runs.get("spec", ()):
+            if spec not in specfiles.specs(paper):
+                near = nearest(str(spec), specfiles.specs(paper))
+                wrong.append(f"{path}, claim {claim.id}: {paper} has no spec '{spec}'.{near}")
+    if wrong:
+        raise Problem(*wrong)
+    return claims
 
 
 def _reachable(
     target: str, tier: str, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
 ) -> list[Request]:
-    """The requests of a target whose specs can be resolved here; specs whose data are missing are passed over."""
+    """The requests of a target at a tier, as far as their data and selections are here. Errors: all other Problems."""
     found: list[Request] = []
     for paper, spec in sweep.targets(target):
-        try:
-            found += sweep.expand(f"{paper}/{spec}", tier, overrides, seeds, case)
-        except Problem:
-            continue
+        content = specfiles.load(paper, spec)
+        if tier in content["tiers"] and (case is None or case in sweep.cases_of(content, tier)):
+            with contextlib.suppress(Missing):
+                found += sweep.expand(f"{paper}/{spec}", tier, overrides, seeds, case)
     return sweep.with_parents(found)
 
 
-def _sensible(target: str, tier: str | None, overrides: Overrides, case: str | None) -> None:
-    """Nothing, or the Problem of a request under which nothing at all can be resolved: a typing error, most likely."""
-    problems: list[str] = []
-    for paper, spec in sweep.targets(target) if overrides or case else ():
-        for name in (tier,) if tier else TIERS:
-            try:
-                if sweep.expand(f"{paper}/{spec}", name, overrides, None, case):
-                    return
-            except Problem as problem:
-                problems += problem.messages
-    if problems:
-        raise Problem(*dict.fromkeys(problems))
+def _known(target: str, case: str | None) -> None:
+    """Nothing. Errors: Problem for a case that no spec of the target has at any tier."""
+    cases = {name for tier in TIERS for name in sweep.cases(target, tier)}
+    if case is not None and case not in cases:
+        raise Problem(
+            f"No spec of {target} has a case '{case}'.{nearest(case, cases)} Cases: {', '.join(sorted(cases))}."
+        )
 
 
 def _updates(requests: list[Request]) -> dict[str, int]:

@@ -62,16 +62,17 @@ def _judged(claim: Claim, table: "pd.DataFrame", tier: str, measures: Measures) 
 
 
 def _against_bound(values: list[float], rule: Rule) -> Verdict:
-    """The direction holds when the mean and its whole bootstrap interval are on the right side of the bound."""
+    """Holds or fails when the whole bootstrap interval is on one side of the bound; else too few seeds to tell."""
     assert rule.bound is not None
     sign = 1 if rule.kind == "at_least" else -1
     margins = sign * (np.array(values) - rule.bound)
     slack = SLACK * max(1.0, abs(rule.bound))
-    if margins.mean() < -slack:
-        return "fails", []
-    if len(values) < 2 or bootstrap_interval(margins)[0] < -slack:
+    if len(values) < 2:
         return TOO_FEW, []
-    return "direction holds", []
+    low, high = bootstrap_interval(margins)
+    if high < -slack:
+        return "fails", []
+    return ("direction holds" if low >= -slack else TOO_FEW), []
 
 
 def _against_reported(values: list[float], reported: Reported) -> Verdict:

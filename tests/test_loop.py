@@ -9,7 +9,7 @@ import torch
 from lightning import Fabric
 
 from common import loop
-from common.batches import Batches, updates_of
+from common.batches import Batches
 from common.build import build
 from common.errors import Problem
 from common.evaluate import correct
@@ -142,7 +142,7 @@ def test_batches_of_an_epoch_are_all_samples_once(small: Callable[..., RunSpec])
     spec = small("finetune", {"budget.iterations": None, "budget.epochs": 2, "stream.train_per_task": 50})
     stream, learner = build(spec, cpu())
     task = stream.tasks[1]
-    assert updates_of(task, spec.budget) == 14  # two epochs of six whole batches and one of two samples
+    assert spec.budget.updates(len(task.train)) == 14  # two epochs of six whole batches and one of two samples
     batches = Batches(learner, task, spec)
     epochs = [torch.cat([batches.at(step).x for step in range(e * 7, e * 7 + 7)]) for e in range(2)]
     everything = learner.data.batch(learner.data.rows(task)).x

@@ -1,5 +1,6 @@
 """Figures that know their inputs, the same bytes on every making, and what is stale."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from common import drawings, places, readme, report, stamp
 from common.errors import Problem
-from common.table import Tables
+from common.table import Asked, Tables
 from tests.made_up_tables import made_up_tables
 
 PAPER = "stability_gap"
@@ -174,10 +175,14 @@ def test_changed_code_and_claims_are_found(copy, monkeypatch, tmp_path):
 
 
 def test_a_command_names_its_overrides(made, tmp_path):
-    folder = tmp_path / "small@learner.alpha=0.7,model.hidden=[10,20]"
+    asked = Asked(PAPER, (("learner.alpha", 0.7), ("model.hidden", [10, 20])), (7, 8))
+    folder = tmp_path / f"small@{asked.label}"
     shutil.copytree(made[1].folder, folder)
+    (folder / "request.json").write_text(json.dumps({"asked": asked.words}))
     note = drawings.verdicts_note(PAPER, Tables(made[1].runs, folder))
-    assert note["command"] == "replicate figures stability_gap --tier small learner.alpha=0.7 model.hidden=[10,20]"
+    assert note["command"] == (
+        "replicate figures stability_gap --seeds 7,8 learner.alpha=0.7 model.hidden=[10,20] --tier small"
+    )
 
 
 def test_readme_blocks_hold_the_stored_verdicts(copy, tmp_path):

@@ -107,6 +107,10 @@ class Learner(LightningModule):
             logits: Tensor = self.net(x) if params is self.live else functional_call(self.net, params, (x,))
         return logits.float()
 
+    def predict(self, x: Tensor) -> Tensor:
+        """Scores [B, classes] by which held-out samples are classified: the logits, unless a learner has its own rule."""
+        return self.apply_net(self.live, x)
+
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Mean cross-entropy over the columns that count for each sample."""
         return cross_entropy(masked(logits, batch.columns), batch.y)
@@ -137,6 +141,20 @@ class Learner(LightningModule):
                 grads = torch.autograd.grad(term, list(self.live.values()), retain_graph=True, allow_unused=True)
                 found[f"grad_{name}"] = norm([g for g in grads if g is not None])
         return found
+
+    def unsaved(self) -> list[str]:
+        """Names of plain attributes that changed since the learner was made: they would be lost when a run resumes.
+
+        What a learner remembers belongs in `state`; what it can make again belongs under a name that begins with _.
+        """
+        now = self._plain()
+        before: dict[str, Any] = self.__dict__.setdefault("_made_with", now)
+        return sorted(name for name in now.keys() | before.keys() if now.get(name) is not before.get(name))
+
+    def _plain(self) -> dict[str, Any]:
+        own = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        kept = ("state", "memory", "live", "training", "watch", "optimiser")
+        return {name: value for name, value in (own | self._modules).items() if name not in kept}
 
     def get_extra_state(self) -> dict[str, Any]:
         """State and memory, saved with the weights."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import Problem, nearest
+from common.errors import Missing, Problem, nearest
 from common.places import data_dir
 from common.streams.folders import FOLDER
 from common.streams.formats import Layout, sklearn_folder
@@ -48,7 +48,7 @@ def locate(name: str) -> Found:
             if files := place.layout.locate(folder):
                 return Found(name, entry.title, place.layout.kind, folder, tuple(sorted(files)))
     if name in SOURCES:
-        raise Problem(
+        raise Missing(
             f"The data set '{name}' ({entry.title}) is not in {data_dir()}.",
             f"To get it: {how_to_get(name)}.",
         )

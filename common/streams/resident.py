@@ -17,12 +17,14 @@ from common.streams.stream import Stream, Task
 
 class Batch(NamedTuple):
     """Samples to learn from: float images [B, C, H, W], labels [B], and for several heads the columns [B, classes]
-    that count for each sample (None: all). `replay` holds remembered samples beside the new ones."""
+    that count for each sample (None: all). `replay` holds remembered samples beside the new ones; `rows` [B] are the
+    samples' row numbers in the resident table, for what a learner keeps per sample."""
 
     x: Tensor
     y: Tensor
     columns: Tensor | None = None
     replay: "Batch | None" = None
+    rows: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Resident:
         """Normalised samples of those rows."""
         index = torch.as_tensor(rows, device=self.device)
         y = self.labels[index]
-        return Batch(self._normalise(self.inputs[index]), y, None if self.columns is None else self.columns[y])
+        columns = None if self.columns is None else self.columns[y]
+        return Batch(self._normalise(self.inputs[index]), y, columns, rows=index)
 
     def _normalise(self, images: Tensor) -> Tensor:
         return images.to(torch.float32).mul_(self.scale).add_(self.shift)
