@@ -106,5 +106,5 @@ def forward_macs(run: RunSpec, pixels: int, channels: int, size: int) -> float |
         pairs = ((channels, w, size / 2), (w, 2 * w, size / 4), (2 * w, 4 * w, size / 8))
         return float(sum(9 * a * b * s * s for a, b, s in pairs))
     if run.model.name == "slim_resnet18":
-        return 54.6e6 * (settings["width"] / 20) ** 2 * (size / 32) ** 2  # sheet 7.1
+        return 54.6e6 * (settings["width"] / 20) ** 2 * (size / 32) ** 2  # 54.6 M at 32 pixels, counted
     return None

@@ -1,4 +1,4 @@
-"""Optimisers by name. `fresh`: whether their state is cleared at the start of every task (sheet 3.4)."""
+"""Optimisers by name. `fresh`: their state is cleared at the start of every task (official code of the stability gap)."""
 
 from collections.abc import Iterable
 

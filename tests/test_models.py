@@ -1,4 +1,4 @@
-"""Networks: sizes of the fact sheet (3.3), the names that parents and analyses rely on, unknown tags refused."""
+"""Networks: sizes as in the official code, the names that parents and analyses rely on, unknown tags refused."""
 
 from collections.abc import Callable
 from typing import Any

@@ -4,4 +4,4 @@ from common.learners.base import Learner
 
 
 class Finetune(Learner):
-    """The base learner under its own name: L = CE(new) (sheet 4)."""
+    """The base learner under its own name: L = CE(new)."""

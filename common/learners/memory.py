@@ -27,7 +27,7 @@ class Memory:
     def add(self, rows: np.ndarray, labels: np.ndarray, task: int, seed: int) -> None:
         """Takes rows of a finished task in, and keeps `size` in total, equally many of each class seen so far.
 
-        size // classes each, the remainder one each to the first classes (sheet 4, ER).
+        size // classes each, the remainder one each to the first classes (official code, ER).
         """
         keys = generator(seed, "reservoir", task).random(len(rows))
         self._append(rows, labels, np.full(len(rows), task), keys)

@@ -35,7 +35,7 @@ def mlp(
     hidden: list[int] = [400, 400],  # noqa: B006  (read from source, never changed)
     heads: Literal["single", "multi"] = "single",
 ) -> Net:
-    """A perceptron with ReLU after each hidden layer (stability gap, sheet 3.3: 784-400-400-C, 478,410 parameters)."""
+    """A perceptron with ReLU after each hidden layer (official code of the stability gap: 784-400-400-C, 478,410 parameters)."""
     widths = [math.prod(shape), *hidden]
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in itertools.pairwise(widths):

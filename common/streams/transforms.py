@@ -9,7 +9,7 @@ from common.rng import generator
 
 @dataclass(frozen=True)
 class Rotate:
-    """Every image turned counter-clockwise by a fixed angle, zero outside (stability gap, Sec. 4; sheet 3.2)."""
+    """Every image turned counter-clockwise by a fixed angle, zero outside (stability gap, Sec. 4)."""
 
     degrees: float
     interpolation: str = "nearest"
