@@ -78,9 +78,10 @@ def expand(
 
 
 def cases_of(content: dict[str, Any], tier: str) -> dict[str, Any]:
-    """Cases of a spec at a tier; one that a tier or an extending file sets to null is none."""
+    """Cases of a spec at a tier. One that a tier sets to null is none there, one of the spec's that is null is nowhere."""
     own = (content["tiers"].get(tier) or {}).get("cases", {})
-    return {k: v for k, v in merge(content["cases"], own).items() if v is not None}
+    gone = {k for k, v in content["cases"].items() if v is None}
+    return {k: v for k, v in merge(content["cases"], own).items() if v is not None and k not in gone}
 
 
 def cases(target: str, tier: str) -> list[str]:

@@ -170,3 +170,10 @@ def test_a_case_is_asked_for_by_name(paper: Write) -> None:
     assert one.run.learner.settings["memory"] == 50
     with pytest.raises(Problem, match=r"has a case 'BB'.*Did you mean 'B'"):
         sweep.expand("toy/spec", "smoke", case="BB")
+
+
+def test_a_case_that_an_extending_file_takes_out_stays_out(paper: Write) -> None:
+    cases = {"A": {}, "B": {"learner": {"name": "finetune"}}}
+    paper("_base", {**TOY, "cases": cases, "tiers": {"smoke": {"cases": {"B": {"budget": {"batch": 2}}}}}})
+    paper("leaf", {"extends": "_base.yaml", "cases": {"B": None}, "tiers": {"smoke": {}}})
+    assert [r.case for r in sweep.expand("toy/leaf", "smoke")] == ["A"]
