@@ -17,6 +17,7 @@ def correct(learner: Learner, evaluation: Evaluation, seen: int, batch: int = 25
     count = int(evaluation.offsets[seen])
     was_training = learner.net.training
     learner.net.eval()
+    batch = max(batch, 200_000 // evaluation.x[0].numel())  # small images: fewer, larger forwards cost less
     hits = []
     for start in range(0, count, batch):
         part = slice(start, min(start + batch, count))

@@ -20,6 +20,7 @@ class Memory:
         self.size = size
         self.rows = self.labels = self.tasks = np.zeros(0, dtype=np.int64)
         self.keys = np.zeros(0)
+        self._counted: tuple[np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -53,15 +54,22 @@ class Memory:
         if len(self) <= size:
             return self.rows
         rng = generator(seed, "replay", task, step)
-        classes, there = np.unique(self.labels, return_counts=True)
-        take = np.minimum(rng.multinomial(size, np.full(len(classes), 1 / len(classes))), there)
+        there, class_of = self._classes()
+        take = np.minimum(rng.multinomial(size, np.full(len(there), 1 / len(there))), there)
         while (missing := size - take.sum()) > 0:  # classes that ran out pass their share on
             open_ = np.flatnonzero(take < there)
             extra = np.zeros_like(take)
             extra[open_] = rng.multinomial(missing, np.full(len(open_), 1 / len(open_)))
             take = np.minimum(take + extra, there)
         rank = rank_within_class(self.labels, rng.random(len(self)))
-        return self.rows[rank < take[np.searchsorted(classes, self.labels)]]
+        return self.rows[rank < take[class_of]]
+
+    def _classes(self) -> tuple[np.ndarray, np.ndarray]:
+        """(rows there of each class, class number of each row); counted once after each change of the memory."""
+        if self._counted is None:
+            _, class_of, there = np.unique(self.labels, return_inverse=True, return_counts=True)
+            self._counted = there, class_of
+        return self._counted
 
     def stored(self) -> dict[str, Tensor]:
         """Tensors that hold the whole memory."""
@@ -71,16 +79,19 @@ class Memory:
         """Takes back what `stored` gave."""
         for name, tensor in stored.items():
             setattr(self, name, tensor.cpu().numpy().copy())
+        self._counted = None
 
     def _append(self, rows: np.ndarray, labels: np.ndarray, tasks: np.ndarray, keys: np.ndarray) -> None:
         self.rows = np.concatenate([self.rows, rows])
         self.labels = np.concatenate([self.labels, labels])
         self.tasks = np.concatenate([self.tasks, tasks])
         self.keys = np.concatenate([self.keys, keys])
+        self._counted = None
 
     def _keep(self, chosen: np.ndarray) -> None:
         self.rows, self.labels = self.rows[chosen], self.labels[chosen]
         self.tasks, self.keys = self.tasks[chosen], self.keys[chosen]
+        self._counted = None
 
 
 def rank_within_class(labels: np.ndarray, keys: np.ndarray) -> np.ndarray:
