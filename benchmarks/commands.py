@@ -41,7 +41,7 @@ def measure() -> dict[str, float]:
             shutil.copytree(ROOT / room, here / room, ignore=shutil.ignore_patterns("__pycache__"))
         specs = here / "papers" / "stability_gap" / "specs"
         for path in specs.glob("[!_]*.yaml"):
-            path.unlink()
+            path.write_text("about: nothing of it runs here\ntiers: {}\n")
         (specs / "er.yaml").write_text(SPEC)
         subprocess.run([sys.executable, "-c", STORE], cwd=here, env=_environment(here), check=True, capture_output=True)
         found = {
