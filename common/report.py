@@ -34,7 +34,12 @@ def make(paper: str, tables: Tables, claims_rows: list[dict[str, Any]], quiet: b
     from tqdm import tqdm
 
     made, skipped, failed = store_verdicts(paper, tables, claims_rows), [], []
-    for name, item in tqdm(declared(paper).items(), desc=f"{paper} {tables.folder.name}", disable=quiet, leave=False):
+    for name, item in tqdm(
+        declared(paper).items(),
+        desc=f"{paper} {tables.folder.name}",
+        disable=quiet or not sys.stderr.isatty(),
+        leave=False,
+    ):
         lacking = sorted(set(item.needs) - set(tables.runs["spec"]))
         if lacking:
             skipped.append(f"{name}: no runs of {', '.join(lacking)} at tier {tables.folder.name}")
