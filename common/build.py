@@ -1,5 +1,6 @@
 """From a spec to the objects of a run: device, stream, network, optimiser, learner."""
 
+import warnings
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from common.streams.stream import Stream
 
 def fabric_for(device: str, precision: str) -> Fabric:
     """Fabric on one device. Errors: Problem when a GPU is asked for and torch finds none."""
+    # on a login node Lightning advises srun, but one process a run is what is meant
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
     if torch.cuda.is_available():  # the same kernels every time, so that a resumed run goes on as it would have
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     return Fabric(accelerator=_device(device), devices=1, precision=_precision(precision))

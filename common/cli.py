@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from common.errors import Problem, nearest
 
-VERBS = ("list", "plan", "run", "status", "figures", "claims", "select", "show", "data")
+VERBS = ("list", "plan", "run", "status", "cancel", "figures", "claims", "select", "show", "data")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,17 +49,21 @@ def parser() -> argparse.ArgumentParser:
     planned = verb("plan", "what would run, its time and memory, and every problem at once; nothing runs")
     runs = verb("run", "run what is missing, resume what was interrupted, then figures and verdicts")
     state = verb("status", "state, progress, time left, host and last error of every run")
+    ended = verb("cancel", "end the jobs of a target on the cluster; what they did is kept")
     drawn = verb("figures", "make figures and tables anew from the stored traces")
     judged = verb("claims", "the verdict on every claim")
     judged.add_argument("--write", action="store_true", help="also put the verdict tables into the README files")
-    for sub in (planned, runs, state, drawn, judged):
+    for sub in (planned, runs, state, ended, drawn, judged):
         sub.add_argument("--seeds", help="0-4 or 0,1,2 instead of the specs' own")
         sub.add_argument("--case", help="only this case of the specs, such as ER")
     chosen = verb("select", "choose hyper-parameters on held-out training images; the reporting specs take them")
     for sub in (runs, chosen):
         sub.add_argument("--workers", type=int, help="processes (default: one a core)")
         sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    runs.add_argument("--on", choices=("local", "slurm"), default="local")
+    runs.add_argument("--on", choices=("local", "slurm"), default="local", help="this machine (default), or a cluster")
+    runs.add_argument("--profile", help="what to ask the cluster for: a name in slurm/, or a YAML file")
+    runs.add_argument("--wait", action="store_true", help="stay until the cluster is done, then figures and verdicts")
+    runs.add_argument("--dry-run", action="store_true", help="print the batch scripts; nothing is submitted")
     shown = verb("show", "where a run or a figure came from, and the command that makes it again", target=False)
     shown.add_argument("what", help="a run id (or its beginning) or a figure file")
     sets = verb("data", "data sets: list them, get one, check one", target=False)
@@ -138,6 +142,8 @@ def _target(options: argparse.Namespace, say: Any) -> int:
         say(verbs.plan(options.target, options.tier or "smoke", *asked), show.plan)
     elif options.verb == "status":
         say(verbs.status(options.target, options.tier, *asked), show.status)
+    elif options.verb == "cancel":
+        say(verbs.cancel(options.target, options.tier, *asked), show.cancelled)
     elif options.verb == "figures":
         say(verbs.figures(options.target, options.tier, *asked, quiet=options.json), show.paths)
     elif options.verb == "claims":
@@ -160,13 +166,32 @@ def _settings(options: argparse.Namespace) -> Any:
 def _run(options: argparse.Namespace, asked: tuple[Any, Any, Any], say: Any) -> int:
     from common import show, verbs
 
+    tier = options.tier or "smoke"
     if options.on == "slurm":
-        raise Problem("--on slurm is not built yet. Use --on local; inside an sbatch script that works as it is.")
-    result = verbs.run(options.target, options.tier or "smoke", *asked, _settings(options), options.json)
+        _for_cluster(options)
+        sent = verbs.submit(options.target, options.profile, tier, *asked, dry=options.dry_run)
+        if not options.wait:
+            say(sent, show.submitted)
+            return 0
+        print(show.submitted(sent), file=sys.stderr)
+        result = verbs.wait(options.target, tier, *asked, quiet=options.json)
+    else:
+        given = [f"--{name}" for name in ("profile", "wait", "dry_run") if getattr(options, name)]
+        if given:
+            raise Problem(f"{', '.join(given).replace('_', '-')} goes with --on slurm only. See: replicate plan.")
+        result = verbs.run(options.target, tier, *asked, _settings(options), options.json)
     say(result, show.outcome)
     if result["stopped"]:
         return 130
-    return 1 if result["failed"] or result["undrawn"] else 0
+    return 1 if result["failed"] or result["elsewhere"] or result["undrawn"] else 0
+
+
+def _for_cluster(options: argparse.Namespace) -> None:
+    """Nothing. Errors: Problem for options that a profile decides."""
+    if options.workers is not None or options.device != "auto":
+        raise Problem("--workers and --device are of this machine; on a cluster the profile decides (workers, device).")
+    if options.wait and options.dry_run:
+        raise Problem("--wait and --dry-run do not go together: nothing is submitted that one could wait for.")
 
 
 def _data(options: argparse.Namespace, say: Any) -> int:

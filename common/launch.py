@@ -8,43 +8,45 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import sys
 import threading
 import time
-import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from common.errors import Busy, Problem
-from common.files import write_atomic
+from common import gpus
+from common.bar import Bar
+from common.errors import Busy
 from common.places import runs_dir
 from common.record import RunFolder
 from common.sweep import Request
-
-BUSY = "another process is at it"
+from common.worker import LEFT, heeded, work
 
 
 @dataclass
 class Outcome:
-    """What became of a launch: ids of runs done now, done before, under way in another process; failures (id -> reason)."""
+    """What became of a launch: ids of runs done now, done before; under way in another process, and failed (id -> reason)."""
 
     done: list[str] = field(default_factory=list)
     before: list[str] = field(default_factory=list)
-    elsewhere: list[str] = field(default_factory=list)
+    elsewhere: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     stopped: bool = False
 
 
 @dataclass(frozen=True)
 class Settings:
-    """workers: processes (None: one a core). device: cpu, cuda or auto. save_minutes: most work that a kill can cost."""
+    """workers: processes (None: one a core). device: cpu, cuda or auto. save_minutes: most work that a kill can cost.
+
+    again: a run whose process died is taken up again, as long as it gets on (the loop counts its starts).
+    """
 
     workers: int | None = None
     device: str = "auto"
     save_minutes: float = 2.0
+    status_seconds: float = 2.0
     threads: int = 1
+    again: bool = False
 
 
 def cores() -> int:
@@ -52,10 +54,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_local(requests: Iterable[Request], settings: Settings, updates: dict[str, int], quiet: bool = False) -> Outcome:
+def run_local(
+    requests: Iterable[Request],
+    settings: Settings,
+    updates: dict[str, int],
+    quiet: bool = False,
+    stop: Callable[[], bool] | None = None,
+) -> Outcome:
     """Carries out every request that is not done, parents first, with a progress bar on stderr.
 
     updates: run id -> updates it will make, for the bar. Errors of a run are collected, never raised.
+    stop: asked about once a second; True: the workers save and leave. Without it, SIGTERM and Ctrl-C do that.
     """
     outcome = Outcome()
     waiting: dict[str, Request] = {}
@@ -68,8 +77,9 @@ def run_local(requests: Iterable[Request], settings: Settings, updates: dict[str
     if not waiting:
         return outcome
     count = min(settings.workers or cores(), len(waiting))
-    with _Bar(sum(updates.get(i, 1) for i in waiting), len(waiting), quiet) as bar, _terminated_is_interrupted():
-        _Pool(count, settings, waiting, outcome, bar).work()
+    own = _terminated_is_interrupted() if stop is None else contextlib.nullcontext()
+    with Bar(sum(updates.get(i, 1) for i in waiting), len(waiting), quiet) as bar, own:
+        _Pool(count, settings, waiting, outcome, bar, stop or (lambda: False)).work()
     return outcome
 
 
@@ -90,24 +100,40 @@ class _Pool:
     """Workers over pipes. A run is handed out when its parents are done."""
 
     def __init__(
-        self, count: int, settings: Settings, waiting: dict[str, Request], outcome: Outcome, bar: "_Bar"
+        self,
+        count: int,
+        settings: Settings,
+        waiting: dict[str, Request],
+        outcome: Outcome,
+        bar: Bar,
+        stop: Callable[[], bool],
     ) -> None:
-        self.settings, self.waiting, self.outcome, self.bar = settings, waiting, outcome, bar
+        self.settings, self.waiting, self.outcome, self.bar, self.stop = settings, waiting, outcome, bar, stop
         self.context = multiprocessing.get_context("spawn")
-        self.workers = [self._start() for _ in range(count)]
-        self.busy: dict[int, str] = {}
+        self.gpus = [] if settings.device == "cpu" else gpus.visible()
+        self.busy: dict[int, Request] = {}
+        self.workers = [self._start(k) for k in range(count)]
 
-    def _start(self) -> tuple[Any, Any]:
+    def _start(self, k: int) -> tuple[Any, Any]:
+        """Worker number k with our end of its pipe. It takes signals from when it can heed them, not from its first breath."""
         ours, theirs = self.context.Pipe()
-        process = self.context.Process(target=_work, args=(theirs, self.settings), daemon=True)
-        process.start()
+        gpu = self.gpus[k % len(self.gpus)] if len(self.gpus) > 1 else None
+        process = self.context.Process(target=work, args=(theirs, self.settings, gpu), daemon=True)
+        signal.pthread_sigmask(signal.SIG_BLOCK, heeded())
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, heeded())
         theirs.close()
         return process, ours
 
     def work(self) -> None:
         """Until every run is done, failed or the user asks to stop (Ctrl-C: workers save and leave)."""
         try:
-            while self.waiting or self.busy:
+            while (self.waiting or self.busy) and not self.outcome.stopped:
+                if self.stop():
+                    self.outcome.stopped = True
+                    break
                 self._hand_out()
                 if not self.busy:
                     break
@@ -125,8 +151,7 @@ class _Pool:
             ready = next((i for i, r in self.waiting.items() if self._ready(r)), None)
             if ready is None:
                 return
-            request = self.waiting.pop(ready)
-            self.busy[k] = ready
+            request = self.busy[k] = self.waiting.pop(ready)
             with contextlib.suppress(BrokenPipeError):
                 self.workers[k][1].send(request)
 
@@ -136,7 +161,10 @@ class _Pool:
             if parent.run_id in self.outcome.failed:
                 self.outcome.failed[request.run_id] = f"its parent {parent.run_id} failed"
                 return False
-            if parent.run_id in self.waiting or parent.run_id in self.busy.values():
+            if parent.run_id in self.waiting or parent.run_id in {r.run_id for r in self.busy.values()}:
+                return False
+            if not RunFolder(runs_dir() / parent.run_id).done():  # it was another job's, or stands with another process
+                self.outcome.failed[request.run_id] = f"its parent {parent.run_id} is not done"
                 return False
         return request.run_id not in self.outcome.failed
 
@@ -146,25 +174,34 @@ class _Pool:
             kind, value = pipe.recv()
         except (EOFError, ConnectionResetError):
             process.join()
-            self._over(
-                k,
-                f"the process ended with code {process.exitcode} (killed, or out of memory); resume with the same command",
-            )
-            self.workers[k] = self._start()
+            if self.stop():  # it heard the same signal
+                self.outcome.stopped = True
+                return
+            if self.settings.again and k in self.busy:
+                request = self.busy.pop(k)
+                self.waiting[request.run_id] = request
+            else:
+                code = f"the process ended with code {process.exitcode}"
+                self._over(k, f"{code} (killed, or out of memory); resume with the same command")
+            self.workers[k] = self._start(k)
             return
         if kind == "progress":
-            self.bar.at(self.busy[k], value)
+            self.bar.at(self.busy[k].run_id, value)
+        elif value == LEFT:
+            self.outcome.stopped = True
+            self.busy.pop(k, None)
         else:
             self._over(k, value)
 
-    def _over(self, k: int, failure: str | None) -> None:
-        run_id = self.busy.pop(k, None)
-        if run_id is None:
+    def _over(self, k: int, failure: str | Busy | None) -> None:
+        request = self.busy.pop(k, None)
+        if request is None:
             return
+        run_id = request.run_id
         if failure is None:
             self.outcome.done.append(run_id)
-        elif failure == BUSY:
-            self.outcome.elsewhere.append(run_id)
+        elif isinstance(failure, Busy):
+            self.outcome.elsewhere[run_id] = str(failure)
             failure = None
         else:
             self.outcome.failed[run_id] = failure
@@ -185,96 +222,3 @@ class _Pool:
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()
-
-
-def _work(pipe: Any, settings: Settings) -> None:
-    """A worker's life: take a run, carry it out, answer None or the reason of its failure."""
-    stop = {"asked": False}
-
-    def ask(signum: int, frame: object) -> None:
-        stop["asked"] = True
-
-    signal.signal(signal.SIGINT, ask)
-    signal.signal(signal.SIGTERM, ask)
-    import torch
-
-    from common import loop, table
-
-    torch.set_num_threads(settings.threads)
-    heard = time.monotonic()
-
-    def watch(updates: int, total: int) -> None:
-        nonlocal heard
-        if time.monotonic() - heard > 0.3:
-            heard = time.monotonic()
-            try:
-                pipe.send(("progress", updates))
-            except OSError:  # the launching process is gone: save and leave, the next call goes on from here
-                stop["asked"] = True
-
-    place = loop.Place(
-        device=settings.device, save_minutes=settings.save_minutes, stop=lambda: stop["asked"], watch=watch
-    )
-    while not stop["asked"]:
-        try:
-            request = pipe.recv()
-        except (EOFError, OSError):
-            return
-        if request is None:
-            return
-        try:
-            loop.run(request.run, place)
-            table.measured(request)
-            answer = None
-        except loop.Stopped:
-            return
-        except Busy:
-            answer = BUSY
-        except Problem as problem:
-            answer = str(problem)
-        except Exception as error:
-            answer = f"{type(error).__name__}: {error} ({_kept(runs_dir() / request.run_id / 'traceback.txt')})"
-        pipe.send(("over", answer))
-
-
-def _kept(path: Path) -> str:
-    """Where the traceback of the present error was put; the traceback itself where it cannot be written."""
-    text = traceback.format_exc()
-    try:
-        write_atomic(path, text)
-    except Problem:
-        return text
-    return f"whole traceback: {path}"
-
-
-class _Bar:
-    """One bar over all runs, in updates, with the time left."""
-
-    def __init__(self, total: int, runs: int, quiet: bool) -> None:
-        from tqdm import tqdm
-
-        pause = 0.3 if sys.stderr.isatty() else 20.0  # a log file gets a line now and then, a terminal a moving bar
-        self.bar = tqdm(total=total, unit="upd", disable=quiet, smoothing=0.1, mininterval=pause, dynamic_ncols=True)
-        self.runs, self.finished = runs, 0
-        self.last: dict[str, int] = {}
-        self.bar.set_description(f"0/{runs} runs", refresh=False)
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-
-    def at(self, run_id: str, updates: int) -> None:
-        """A run has made that many updates."""
-        self.bar.update(updates - self.last.get(run_id, 0))
-        self.last[run_id] = updates
-
-    def over(self, run_id: str, failure: str | None) -> None:
-        """A run is over."""
-        total = RunFolder(runs_dir() / run_id).status().get("total", 0)
-        self.at(run_id, total or self.last.get(run_id, 0))
-        self.finished += 1
-        self.bar.set_description(f"{self.finished}/{self.runs} runs", refresh=False)
-        if failure is not None:
-            self.bar.write(f"failed: {run_id}: {failure}", file=sys.stderr)  # stdout may be JSON

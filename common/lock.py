@@ -5,20 +5,24 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from common.errors import Problem
+from common import scheduler
+from common.errors import Busy, Problem
 from common.record import STALE_SECONDS, gone, this_process
+
+Check = Callable[[], None]
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """The folder's lock, for the length of a `with` block.
+def held(folder: Path) -> Iterator[Check]:
+    """The folder's lock, for the length of a `with` block; gives a function that raises Busy once it is another's.
 
-    Errors: Problem when a living process holds it. The lock of a dead process of this host, or one whose run has not
-    reported for ten minutes on another host, is taken over.
+    Errors: Busy when a living process holds it. A lock is taken over when its owner is certainly gone: a dead process of
+    this host, an earlier start of this very job, a job that SLURM does not run any more; or when its run has not reported
+    for ten minutes on another host. An owner that was only cut off finds its lock taken before it writes again.
     """
     path = folder / "lock"
     _make(folder)
@@ -31,8 +35,13 @@ def held(folder: Path) -> Iterator[None]:
             _take_over(path, folder)
     else:
         raise Problem(f"{path} could not be taken: other processes keep taking it. Try again in a minute.")
+
+    def check() -> None:
+        if _owner(path).get("token") != mine["token"]:
+            raise Busy(f"Run {folder.name} was taken over by another process; this one stops and writes nothing more.")
+
     try:
-        yield
+        yield check
     finally:
         if _owner(path).get("token") == mine["token"]:
             path.unlink(missing_ok=True)
@@ -79,7 +88,7 @@ def _take_over(path: Path, folder: Path) -> None:
         if not path.exists():
             return
         if _living(owner, path, folder):
-            raise Problem(
+            raise Busy(
                 f"Run {folder.name} is being written by process {owner.get('pid', '?')} on {owner.get('host', '?')}. "
                 "Wait for it (replicate status), or stop that process; then give the command again."
             )
@@ -108,7 +117,19 @@ def _turn(folder: Path) -> Iterator[None]:
 
 def _living(owner: dict[str, Any], path: Path, folder: Path) -> bool:
     ended = gone(owner)
+    if ended is None:
+        ended = _job_ended(owner)
     if ended is not None:
         return not ended
     newest = max((p.stat().st_mtime for p in (path, folder / "status.json") if p.exists()), default=0.0)
     return time.time() - newest < STALE_SECONDS
+
+
+def _job_ended(owner: dict[str, Any]) -> bool | None:
+    """Whether the owner's SLURM job is over or started anew; None without a job, or when it runs or cannot be asked."""
+    job, mine = owner.get("job"), this_process()
+    if not job:
+        return None
+    if job == mine.get("job"):
+        return bool(owner.get("restart", 0) < mine["restart"]) or None
+    return True if scheduler.running(job) is False else None

@@ -11,6 +11,7 @@ from common import checkpoint, lock
 from common.batches import Batches
 from common.build import build, fabric_for
 from common.checkpoint import Cursor
+from common.errors import Busy
 from common.evaluate import correct
 from common.files import write_json
 from common.places import runs_dir
@@ -51,12 +52,15 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
     folder = RunFolder(runs_dir() / spec.run_id)
     if folder.done():
         return folder
-    with lock.held(folder.path):
+    with lock.held(folder.path) as still_held:
         if folder.done():  # by another process, between our look and our lock
             return folder
         status = {"state": "running", "updates": 0, "total": 0, "seconds": folder.status().get("seconds", 0.0)}
         try:
-            _carry_out(_Run(spec, place or Place(), folder, status))
+            status["starts"] = folder.starts() + 1
+            _carry_out(_Run(spec, place or Place(), folder, status, still_held))
+        except Busy:  # another process has the folder now: nothing of ours is written any more
+            raise
         except (Stopped, KeyboardInterrupt):
             folder.write_status(**status | {"state": "interrupted"})
             raise
@@ -96,8 +100,10 @@ def evaluate_at(every: int, updates: int, last: bool) -> bool:
 class _Run:
     """What the loop works on: built from the spec, put back to the newest checkpoint where there is one."""
 
-    def __init__(self, spec: RunSpec, place: Place, folder: RunFolder, status: dict[str, Any]) -> None:
-        self.spec, self.place, self.folder, self.status = spec, place, folder, status
+    def __init__(
+        self, spec: RunSpec, place: Place, folder: RunFolder, status: dict[str, Any], still_held: lock.Check
+    ) -> None:
+        self.spec, self.place, self.folder, self.status, self.still_held = spec, place, folder, status, still_held
         fabric = fabric_for(place.device, spec.precision)
         self.stream, self.learner = build(spec, fabric)
         self.held_out = self.learner.data.evaluation(spec.evaluation.samples, spec.seed)
@@ -130,7 +136,9 @@ class _Run:
         counted = place.save_every is not None and updates % place.save_every == 0
         if stop or counted or self.clock.save_now(place.save_minutes):
             self.facts.flush()
+            self.still_held()
             checkpoint.save(self.folder.path, self.spec.run_id, self.cursor, self.learner, self.trace)
+            self.status["starts"] = 0  # it got on
         if stop:
             self.status |= {"updates": updates, "seconds": self.clock.seconds()}
             raise Stopped
@@ -139,12 +147,14 @@ class _Run:
         place.watch(updates, self.status["total"])
 
     def _report(self) -> None:
+        self.still_held()
         self.status |= {"updates": self.cursor.updates, "seconds": self.clock.seconds()}
         self.folder.write_status(**self.status)
 
     def finish(self) -> None:
         """Stores trace and weights, then says that the run is done."""
         self.facts.flush()
+        self.still_held()
         self.folder.write_trace(self.trace)
         checkpoint.save_weights(self.folder.path, self.learner)
         self.status["state"] = "done"

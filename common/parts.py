@@ -150,6 +150,19 @@ def _closure(module: str, met: dict[str, bytes]) -> dict[str, bytes]:
     return met
 
 
+def own_files(name: str) -> dict[str, bytes]:
+    """Relative path -> content of the files that a part of your own consists of, with their packages' __init__.py."""
+    found = {}
+    for module in _closure(name.rpartition(".")[0], {}):
+        steps = module.split(".")
+        for level in range(1, len(steps) + 1):
+            spec = importlib.util.find_spec(".".join(steps[:level]))
+            if spec and spec.origin and spec.origin.endswith(".py"):
+                end = "/__init__.py" if spec.submodule_search_locations is not None else ".py"
+                found["/".join(steps[:level]) + end] = Path(spec.origin).read_bytes()
+    return found
+
+
 def _parameters(tree: ast.Module, attribute: str, path: str) -> dict[str, Parameter]:
     """Keyword-only parameters of a function, or of a class's own `__init__`, or of the one it inherits."""
     nodes = {n.name: n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}

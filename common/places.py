@@ -24,3 +24,8 @@ def results_dir() -> Path:
 def cache_dir() -> Path:
     """Folder of what can be made anew at any time (decoded images, file digests)."""
     return runs_dir() / ".cache"
+
+
+def cluster_dir() -> Path:
+    """Folder of what was submitted to a cluster: code, jobs and their logs; every node must see it."""
+    return runs_dir().absolute() / ".slurm"

@@ -23,6 +23,7 @@ import numpy as np
 from common.errors import Problem
 from common.files import read_json, write_atomic, write_json
 
+MOST_STARTS = 5  # that often a run may die without getting on before it counts as failed
 STALE_SECONDS = 600  # a run on another host that has not reported for this long counts as lost
 
 
@@ -103,24 +104,43 @@ class RunFolder:
         A run that says "running" but whose process is gone (or, on another host, silent for ten minutes) is
         "interrupted": the next `replicate run` resumes it.
         """
+        status = self._status()
+        if status is None:
+            return {"state": "missing", "updates": 0, "total": 0}
+        if status["state"] == "running" and not _alive(status):
+            status["state"] = "interrupted"
+        return status
+
+    def _status(self) -> dict[str, Any] | None:
+        """What status.json holds, None when there is none."""
         path = self.path / "status.json"
         try:
             status = read_json(path)
         except FileNotFoundError:
-            return {"state": "missing", "updates": 0, "total": 0}
+            return None
         except OSError as error:
             raise Problem(
                 f"Cannot read {path}: {error.strerror}. Let REPLICATE_RUNS name a folder that can be read and written."
             ) from error
         if not isinstance(status, dict) or not {"state", "updates"} <= status.keys():
             raise Problem(f"{path} is damaged. Move it away and run the command that made it again.")
-        if status["state"] == "running" and not _alive(status):
-            status["state"] = "interrupted"
         return status
 
     def done(self) -> bool:
         """Whether the run is complete."""
         return self.status()["state"] == "done"
+
+    def starts(self) -> int:
+        """Times the run was started and died without having saved anything since. Errors: Problem at the fifth in a row."""
+        status = self._status() or {}
+        dead = status.get("state") == "running"
+        starts = int(status.get("starts", 0)) if dead else 0
+        if starts >= MOST_STARTS:
+            raise Problem(
+                f"Run {self.run_id} was started {starts} times and died each time before it had saved anything: out of "
+                "memory, killed, or a fault of the machine. Look at its job's log; the same command tries again."
+            )
+        return starts
 
     def write_status(self, **values: Any) -> None:
         """Stores the state with host, process and time of writing."""
@@ -155,8 +175,15 @@ def damaged(folder: Path, name: str, error: object) -> str:
 
 
 def this_process() -> dict[str, Any]:
-    """Host, process number and start of this process, as lock and status name their writer."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+    """Host, process number and start of this process (and its SLURM job), as lock and status name their writer."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid()), **this_job()}
+
+
+def this_job() -> dict[str, Any]:
+    """{"job": "12_3", "restart": times that SLURM started it again}; nothing outside of a job."""
+    array, element = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    job = f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID")
+    return {"job": job, "restart": int(os.environ.get("SLURM_RESTART_COUNT", 0))} if job else {}
 
 
 def gone(writer: dict[str, Any]) -> bool | None:

@@ -62,9 +62,41 @@ def status(rows: list[dict[str, Any]]) -> str:
         left = f", {duration(row['seconds_left'])} left" if row["seconds_left"] is not None else ""
         error = f": {row['error']}" if row["error"] else ""
         host = f"  on {row['host']}" if row["host"] else ""
-        lines.append(f"  {row['state']:12s} {row['run']}  {share}{left}{host}{error}")
+        job = f"  job {row['job']}" if row["job"] and row["state"] in ("queued", "running", "preempted") else ""
+        waits = f", waits: {row['waits_for']}" if row["waits_for"] else ""
+        lines.append(f"  {row['state']:12s} {row['run']}  {share}{left}{host}{job}{waits}{error}")
     if not few:
         lines.append("ask for one spec (PAPER/SPEC) to see all its runs by name")
+    return "\n".join(lines)
+
+
+def submitted(value: dict[str, Any]) -> str:
+    """What went to the cluster and what to do next; of a dry run, the batch scripts."""
+    counts = f"{len(value['submitted'])} runs in {value['jobs']} jobs (profile {value['profile']})"
+    rest = f"{len(value['before'])} were done before, {len(value['in_queue'])} were in the queue already"
+    if value["scripts"]:
+        texts = [f"# --- array {name} ---\n{script}" for name, script in value["scripts"].items()]
+        return "\n".join([*texts, f"would submit {counts}; {rest}"])
+    if not value["submitted"]:
+        return f"nothing to submit: {rest}"
+    return "\n".join(
+        [
+            f"submitted {counts} as {', '.join(value['arrays'])}; {rest}",
+            "you can log out now; later: replicate status, cancel, or run again (figures: replicate figures, claims)",
+            f"logs: {value['folder']}",
+        ]
+    )
+
+
+def cancelled(value: dict[str, Any]) -> str:
+    """Which jobs were ended, and what else they carried."""
+    if not value["jobs"]:
+        return "none of its runs is in the queue"
+    lines = [f"cancelled {len(value['jobs'])} jobs with {len(value['runs'])} unfinished runs; what they did is kept"]
+    if value["others"]:
+        lines.append(
+            f"{len(value['others'])} runs that were packed into the same jobs ended with them: {value['others']}"
+        )
     return "\n".join(lines)
 
 
@@ -115,8 +147,7 @@ def paths(values: list[str]) -> str:
 def outcome(value: dict[str, Any]) -> str:
     """What ran, the verdicts (or, of overridden settings, what was measured) and the figures."""
     lines = [f"{len(value['done'])} runs done, {len(value['before'])} were done before, {len(value['failed'])} failed"]
-    if value["elsewhere"]:
-        lines.append(f"{len(value['elsewhere'])} runs are under way in another process")
+    lines += [f"  under way elsewhere: {reason}" for reason in value["elsewhere"].values()]
     lines += [f"  failed {run}: {reason}" for run, reason in value["failed"].items()]
     if value["stopped"]:
         lines.append("stopped; the same command goes on where it was")

@@ -83,6 +83,13 @@ class RunSpec:
         learner = self.learner.name.rpartition(".")[2]
         return f"{learner}-{self.data}-s{self.seed}-{sha256_bytes(raw)[:12]}".lower()
 
+    @classmethod
+    def of(cls, science: dict[str, Any]) -> "RunSpec":
+        """The RunSpec whose `science` was stored."""
+        made: dict[str, Any] = {kind: PartSpec(**science[kind]) for kind in parts.KINDS}
+        made |= {"budget": Budget(**science["budget"]), "evaluation": Evaluation(**science["evaluation"])}
+        return cls(**science | made)
+
     def flat(self) -> dict[str, Any]:
         """Columns of the table of runs: 'stream.tasks', 'learner.alpha', ... one per setting."""
         columns: dict[str, Any] = {"data": self.data, "precision": self.precision, "seed": self.seed}

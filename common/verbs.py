@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from common import estimate, launch, specfiles, sweep, table
-from common.errors import Missing, Problem, nearest
+from common.errors import Missing, Problem, Problems, nearest
 from common.places import ROOT, runs_dir
 from common.record import RunFolder
 from common.streams import data
@@ -77,48 +77,127 @@ def run(
     if not requests:
         raise Problem(f"Nothing of '{target}' runs at tier '{tier}'. See: replicate list.")
     outcome = launch.run_local(requests, settings or launch.Settings(), _updates(requests), quiet)
-    result: dict[str, Any] = {
-        "done": outcome.done,
-        "before": outcome.before,
-        "failed": outcome.failed,
-        "stopped": outcome.stopped,
-        "elsewhere": outcome.elsewhere,
-        "figures": [],
-        "claims": [],
-        "summary": [],
-        "undrawn": None,
-    }
-    if not outcome.stopped:
-        if overrides:
-            result["summary"] = summary(target, tier, overrides, seeds, case)
-        else:
-            result["claims"] = claims(target, tier, None, seeds, case)
-        try:
-            result["figures"] = figures(target, tier, overrides, seeds, case, quiet)
-        except Exception as error:  # a fault in a figure must not cost what was measured
-            result["undrawn"] = f"{type(error).__name__}: {error}"
+    return _harvest(outcome, target, tier, overrides, seeds, case, quiet)
+
+
+def _harvest(
+    outcome: launch.Outcome, target: str, tier: str, overrides: Overrides, seeds: Seeds, case: str | None, quiet: bool
+) -> dict[str, Any]:
+    """The outcome of a launch with the verdicts (of overridden settings: what was measured) and the figures."""
+    result: dict[str, Any] = vars(outcome) | {"figures": [], "claims": [], "summary": [], "undrawn": None}
+    if outcome.stopped:
+        return result
+    if overrides:
+        result["summary"] = summary(target, tier, overrides, seeds, case)
+    else:
+        result["claims"] = claims(target, tier, None, seeds, case)
+    try:
+        result["figures"] = figures(target, tier, overrides, seeds, case, quiet)
+    except Exception as error:  # a fault in a figure must not cost what was measured
+        result["undrawn"] = f"{type(error).__name__}: {error}"
     return result
+
+
+def wait(
+    target: str,
+    tier: str = "smoke",
+    overrides: Overrides = None,
+    seeds: Seeds = None,
+    case: str | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Stays until the target's jobs on the cluster have ended, then does what `run` does at its end."""
+    from common.cluster import wait as cluster
+
+    requests = sweep.expand(target, tier, overrides, seeds, case)
+    outcome = cluster.wait(requests, _updates(requests), quiet)
+    return _harvest(outcome, target, tier, overrides, seeds, case, quiet)
+
+
+def submit(
+    target: str,
+    profile: str | None,
+    tier: str = "smoke",
+    overrides: Overrides = None,
+    seeds: Seeds = None,
+    case: str | None = None,
+    dry: bool = False,
+) -> dict[str, Any]:
+    """Submits to SLURM what is neither done nor queued nor running, and returns at once: see cluster.submit.submit.
+
+    Errors: one Problem with all that is wrong with the profile and with the target.
+    """
+    from common.cluster import submit as cluster
+    from common.cluster.profile import load
+
+    found, problems = None, Problems()
+    requests: list[Request] = []
+    try:
+        found = load(profile)
+    except Problem as problem:
+        problems.add("slurm", problem)
+    try:
+        requests = sweep.expand(target, tier, overrides, seeds, case)
+    except Problem as problem:
+        problems.add(target, problem)
+    problems.refuse()
+    if not requests or found is None:
+        raise Problem(f"Nothing of '{target}' runs at tier '{tier}'. See: replicate list.")
+    return cluster.submit(requests, _updates(requests), found, dry)
+
+
+def cancel(
+    target: str, tier: str | None = None, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
+) -> dict[str, list[str]]:
+    """Ends the jobs that carry runs of the target: {"jobs", "runs" (of the target), "others" (packed with them)}."""
+    from common import scheduler
+    from common.cluster import states
+
+    asked = {row["run"] for row in _asked(target, tier, overrides, seeds, case)}
+    view = states.look()
+    if not view.clear:
+        raise Problem(f"There is nothing to cancel, as far as can be seen from here: {view.trouble}.")
+    jobs = {job.job for run_id, (job, _) in view.queue.items() if run_id in asked}
+    runs = {run_id for run_id, (job, _) in view.queue.items() if job.job in jobs}
+    left = [i for i, s in states.standing(runs, view).items() if s["state"] != "done"]
+    scheduler.cancel(sorted(jobs))
+    return {
+        "jobs": sorted(jobs),
+        "runs": [i for i in left if i in asked],
+        "others": [i for i in left if i not in asked],
+    }
+
+
+def _asked(target: str, tier: str | None, overrides: Overrides, seeds: Seeds, case: str | None) -> list[dict[str, Any]]:
+    """Every run of a target, as the first columns of the table of states."""
+    _known(target, case)
+    return [
+        {
+            "run": r.run_id, "spec": f"{r.paper}/{r.spec}", "case": r.case, "tier": name, "seed": r.run.seed,
+        }
+        for name in ((tier,) if tier else TIERS)
+        for r in _reachable(target, name, overrides, seeds, case)
+    ]  # fmt: skip
 
 
 def status(
     target: str, tier: str | None = None, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
 ) -> list[dict[str, Any]]:
-    """Every run of a target with its state, progress, seconds left, host and last error, from the run folders alone."""
-    rows = []
-    _known(target, case)
-    for name in (tier,) if tier else TIERS:
-        for request in _reachable(target, name, overrides, seeds, case):
-            state = RunFolder(runs_dir() / request.run_id).status()
-            done, total, took = state["updates"], state.get("total", 0), state.get("seconds", 0.0)
-            left = took / done * (total - done) if done and state["state"] == "running" else None
-            rows.append(
-                {
-                    "run": request.run_id, "spec": f"{request.paper}/{request.spec}", "case": request.case, "tier": name,
-                    "seed": request.run.seed, "state": state["state"], "updates": done, "total": total,
-                    "seconds": took, "seconds_left": None if left is None else round(left, 1),
-                    "host": state.get("host"), "error": state.get("error"),
-                }
-            )  # fmt: skip
+    """Every run of a target with its state, progress, seconds left, host, job and last error: see cluster.states."""
+    from common.cluster import states
+
+    rows = _asked(target, tier, overrides, seeds, case)
+    found = states.standing({row["run"] for row in rows})
+    for row in rows:
+        state = found[row["run"]]
+        done, total, took = state["updates"], state.get("total", 0), state.get("seconds", 0.0)
+        left = took / done * (total - done) if done and state["state"] == "running" else None
+        row |= {
+            "state": state["state"], "updates": done, "total": total,
+            "seconds": took, "seconds_left": None if left is None else round(left, 1),
+            "host": state.get("host"), "job": state.get("job"), "waits_for": state.get("waits_for"),
+            "error": state.get("error"),
+        }  # fmt: skip
     return rows
 
 

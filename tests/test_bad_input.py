@@ -142,7 +142,11 @@ WORDS: list[tuple[str, tuple[str, ...]]] = [
     ("plan toy/one parent.spec=toy/one parent.take=half", ("take (trunk or all)",)),
     ("run toy/one --workers 0", ("--workers is 0", "at least 1")),
     ("run toy/one --workers two", ("invalid int value: 'two'", "--help")),
-    ("run toy/one --on slurm", ("--on slurm is not built yet", "--on local")),
+    ("run toy/one --on slurm", ("--on slurm needs --profile NAME", "cpu", "gpu")),
+    ("run toy/one --on slurm --profile cpus", ("There is no profile 'cpus'", "Did you mean 'cpu'?")),
+    ("run toy/one --on slurm --profile cpu --workers 3", ("the profile decides",)),
+    ("run toy/one --on slurm --profile cpu --wait --dry-run", ("do not go together",)),
+    ("run toy/one --wait", ("--wait goes with --on slurm",)),
     ("run toy/one --on cloud", ("'cloud'", "local, slurm")),
     ("run toy/one --tier full", ("toy/one: it has no tier 'full'",)),
     ("run toy --tier full", ("Nothing of 'toy' runs at tier 'full'", "replicate list")),
@@ -404,7 +408,13 @@ def test_a_lock_that_a_living_process_holds(toy: Write, refused: Callable[..., s
     folder.mkdir(parents=True)
     mine = {"host": socket.gethostname(), "pid": os.getpid(), "token": "t"}
     (folder / "lock").write_text(json.dumps(mine))
-    holds(refused("run", "toy/one"), f"written by process {os.getpid()}", "replicate status", "1 failed")
+    holds(
+        refused("run", "toy/one"),
+        f"written by process {os.getpid()}",
+        "replicate status",
+        "0 failed",
+        "under way elsewhere",
+    )
     assert json.loads((folder / "lock").read_text()) == mine
 
 

@@ -30,7 +30,7 @@ MAY: dict[str, set[str]] = {
     "common.words": {"yaml", "common.parts"},
     "common.sweep": {"common.specfiles", "common.words", "common.spec", "common.streams.data"},
     "common.record": {"numpy", "pandas", "pyarrow"},
-    "common.lock": {"common.record"},
+    "common.lock": {"common.record", "common.scheduler"},
     "common.metrics": {"numpy", "pandas"},
     "common.switches": {"numpy", "pandas", "common.metrics"},
     "common.stats": {"numpy", "pandas", "scipy"},
@@ -42,8 +42,13 @@ MAY: dict[str, set[str]] = {
                         "numpy", "scipy"},
     "common.checkpoint": {"numpy", "torch", "common.learners", "common.record"},
     "common.evaluate": {"torch", "common.learners", "common.streams"},
-    "common.launch": {"common.spec", "common.record", "common.sweep", "common.loop", "common.table", "torch", "tqdm",
-                      "submitit"},
+    "common.scheduler": set(),
+    "common.gpus": set(),
+    "common.bar": {"common.record", "tqdm"},
+    "common.launch": {"common.spec", "common.record", "common.sweep", "common.worker", "common.bar", "common.gpus"},
+    "common.worker": {"common.launch", "common.loop", "common.table", "torch"},
+    "common.cluster": {"common.spec", "common.parts", "common.record", "common.sweep", "common.launch", "common.bar",
+                       "common.estimate", "common.provenance", "common.scheduler", "yaml", "submitit"},
 }  # fmt: skip
 # what no module may import
 NEVER: dict[str, tuple[str, ...]] = {
