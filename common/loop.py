@@ -55,9 +55,12 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
     with lock.held(folder.path) as still_held:
         if folder.done():  # by another process, between our look and our lock
             return folder
-        status = {"state": "running", "updates": 0, "total": 0, "seconds": folder.status().get("seconds", 0.0)}
+        before = folder.status()
+        status = {key: before.get(key, 0) for key in ("updates", "seconds", "sittings", "redone")} | {
+            "state": "running"
+        }
         try:
-            status["starts"] = folder.starts() + 1
+            status |= {"starts": folder.starts() + 1, "total": 0}
             _carry_out(_Run(spec, place or Place(), folder, status, still_held))
         except Busy:  # another process has the folder now: nothing of ours is written any more
             raise
@@ -114,6 +117,8 @@ class _Run:
             self._introduce(str(fabric.device))
         self.facts = Facts(self.trace, self.cursor.updates)
         self.clock = Clock(status["seconds"])
+        status["sittings"] += 1
+        status["redone"] += max(0, status["updates"] - self.cursor.updates)  # what a sudden death had cost
         status["total"] = sum(self.steps)
         self._report()
 

@@ -99,7 +99,8 @@ class RunFolder:
         return read_json(self.path / "provenance.json")
 
     def status(self) -> dict[str, Any]:
-        """state ("missing", "running", "interrupted", "failed" or "done"), updates, total, seconds, host, pid, error.
+        """state ("missing", "running", "interrupted", "failed" or "done"), updates, total, seconds, host, pid, error;
+        sittings (times it was taken up), redone (updates that sudden deaths cost, as far as they had been reported).
 
         A run that says "running" but whose process is gone (or, on another host, silent for ten minutes) is
         "interrupted": the next `replicate run` resumes it.

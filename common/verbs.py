@@ -156,7 +156,7 @@ def cancel(
     asked = {row["run"] for row in _asked(target, tier, overrides, seeds, case)}
     view = states.look()
     if not view.clear:
-        raise Problem(f"There is nothing to cancel, as far as can be seen from here: {view.trouble}.")
+        raise Problem(view.trouble or f"There is nothing to cancel: nothing was ever submitted from {runs_dir()}.")
     jobs = {job.job for run_id, (job, _) in view.queue.items() if run_id in asked}
     runs = {run_id for run_id, (job, _) in view.queue.items() if job.job in jobs}
     left = [i for i, s in states.standing(runs, view).items() if s["state"] != "done"]
@@ -195,6 +195,7 @@ def status(
         row |= {
             "state": state["state"], "updates": done, "total": total,
             "seconds": took, "seconds_left": None if left is None else round(left, 1),
+            "sittings": state.get("sittings", 0), "redone": state.get("redone", 0),
             "host": state.get("host"), "job": state.get("job"), "waits_for": state.get("waits_for"),
             "error": state.get("error"),
         }  # fmt: skip

@@ -25,7 +25,7 @@ class Profile:
     processes: processes that share one run (data parallel; 1 is right for all but big networks). nodes: they lie on.
     signal: what SLURM sends before it ends a job, and how many seconds before: time to save and to be queued again.
     save_minutes: most work that a sudden death can cost a run. status_seconds: how often a run reports.
-    minutes_per_job: runs are packed into one job until they are expected to fill this time.
+    minutes_per_job: runs are packed into one job until they are expected to fill this time; runs_per_job: or are so many.
     parallel: elements of one array that may run at a time. requeues: times a job may start anew.
     modules, setup: loaded, or run as shell lines, before Python. mail: address; mail_on: SLURM's events for it.
     device: cpu, cuda or auto. extra: further sbatch options, such as {reservation: spring}.
@@ -48,6 +48,7 @@ class Profile:
     save_minutes: float = 5.0
     status_seconds: float = 10.0
     minutes_per_job: float = 30.0
+    runs_per_job: int | None = None
     parallel: int = 256
     requeues: int = 1000
     modules: list[str] = field(default_factory=list)
@@ -78,7 +79,7 @@ class Profile:
 
 
 KEYS = {f.name: f for f in dataclasses.fields(Profile) if f.name != "name"}
-SMALLEST = {"cpus": 1, "nodes": 1, "processes": 1, "workers": 1, "gpus": 0, "parallel": 1, "requeues": 0,
+SMALLEST = {"cpus": 1, "nodes": 1, "processes": 1, "workers": 1, "gpus": 0, "parallel": 1, "runs_per_job": 1, "requeues": 0,
             "memory": 0.1, "save_minutes": 0.01, "status_seconds": 0.5, "minutes_per_job": 0}  # fmt: skip
 
 

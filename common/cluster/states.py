@@ -4,6 +4,7 @@ Nothing is asked of SLURM where nothing was ever submitted. Accounting (sacct) i
 are gone without having left a word in the folders of their runs.
 """
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,33 +22,32 @@ WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED",
 
 @dataclass
 class View:
-    """One look at the cluster. running: ids of this user's jobs that hold a node. trouble: why there is no look."""
+    """One look at the cluster. running: ids of this user's jobs that hold a node.
+
+    clear: SLURM was asked and answered; it is not asked where nothing was ever submitted. trouble: why it did not answer.
+    """
 
     queue: Queue
     running: set[str]
+    clear: bool
     trouble: str | None = None
-
-    @property
-    def clear(self) -> bool:
-        """Whether SLURM was asked and answered."""
-        return self.trouble is None
 
 
 def look() -> View:
     """What this user has in the queue, by run id. A SLURM that is not there or does not answer is no error here."""
     if not submission.jobs_dir().is_dir():
-        return View({}, set(), "nothing was submitted from this folder of runs")
+        return View({}, set(), False)
     try:
         jobs = scheduler.mine()
     except scheduler.Unreachable as error:
-        return View({}, set(), str(error))
+        return View({}, set(), False, str(error))
     queue: Queue = {}
     arrays = {name: _array(name) for name in {job.name for job in jobs}}
     for job in jobs:
         elements, created = arrays[job.name]
         if job.element < len(elements):
             queue |= {run_id: (job, created) for run_id in elements[job.element]}
-    return View(queue, {job.job for job in jobs if job.state not in WAITING})
+    return View(queue, {job.job for job in jobs if job.state not in WAITING}, True)
 
 
 def _array(name: str) -> tuple[submission.Jobs, float]:
@@ -65,6 +65,11 @@ def standing(run_ids: Iterable[str], view: View | None = None) -> dict[str, dict
     state: queued, running, preempted (it was under way and its job waits to go on), done, failed, interrupted, missing.
     """
     view = look() if view is None else view
+    if view.trouble:
+        print(
+            f"note: states are from the run folders alone, for the queue cannot be read: {view.trouble}",
+            file=sys.stderr,
+        )
     found = {run_id: _standing(RunFolder(runs_dir() / run_id).status(), run_id, view) for run_id in run_ids}
     if view.clear:
         _tell_of_lost(found)

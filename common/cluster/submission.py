@@ -8,8 +8,8 @@ A job of SLURM is named <name>.<k>, so its name and its element say which runs i
 """
 
 import json
-import os
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,9 +64,9 @@ def _stored(request: Request) -> dict[str, Any]:
 
 
 def new(profile: Profile, code: Path, command: list[str]) -> Submission:
-    """A submission with a name of its own: when it was made, and by which process."""
+    """A submission with a name of its own, which begins with the time."""
     now = time.time()
-    name = f"r{time.strftime('%m%d-%H%M%S', time.localtime(now))}-{os.getpid()}"
+    name = f"r{time.strftime('%m%d-%H%M%S', time.localtime(now))}-{uuid.uuid4().hex[:6]}"
     settings = {
         "workers": profile.at_a_time,
         "device": profile.device,
@@ -114,14 +114,15 @@ def packed(requests: list[Request], seconds: list[float | None], profile: Profil
     """Runs packed into jobs: in order, runs of one spec share a job until it is full.
 
     A job is full when the expected seconds of its runs, divided by the runs it carries out at a time, reach the profile's
-    minutes_per_job, or half of its time limit if that is less. A run of which nothing is known fills a place for that long.
+    minutes_per_job (or half of its time limit, if that is less), or when it has runs_per_job runs. A run of which nothing
+    is known fills a place for that long.
     """
     goal = 60 * min(profile.minutes_per_job, profile.minutes / 2)
     jobs: Jobs = []
     room, last = 0.0, ("", "")
     for request, took in zip(requests, seconds, strict=True):
         here = (request.paper, request.spec)
-        if room <= 0 or here != last:
+        if room <= 0 or here != last or len(jobs[-1]) == profile.runs_per_job:
             jobs.append([])
             room, last = goal * profile.at_a_time, here
         jobs[-1].append(request.run_id)

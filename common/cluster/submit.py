@@ -34,7 +34,7 @@ def submit(requests: list[Request], updates: dict[str, int], profile: Profile, d
     """
     largest = check(profile, dry)
     view = states.look()
-    if not dry and not view.clear and submission.jobs_dir().is_dir():
+    if view.trouble and not dry:
         raise Problem(f"SLURM's queue cannot be read, so what waits there is unknown: {view.trouble}")
     now = states.standing({r.run_id for r in requests}, view)
     wanted = list({r.run_id: r for r in requests if now[r.run_id]["state"] not in ("done", *IN_QUEUE)}.values())
