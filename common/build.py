@@ -9,7 +9,8 @@ from common import checkpoint, parts
 from common.errors import Problem
 from common.learners.base import Learner, Setup
 from common.places import runs_dir
-from common.ranks import Ranks, together
+from common.process_group import together
+from common.ranks import Ranks
 from common.rng import torch_seed
 from common.spec import RunSpec
 from common.streams import data

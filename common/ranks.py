@@ -6,25 +6,21 @@ batch is summed once, before `edit` and the optimiser see it. With one process n
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from lightning import Fabric
-from lightning.fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from common.errors import Problem
 from common.files import sha256_bytes
+from common.process_group import PATIENCE, answered
 from common.streams.resident import Batch
 
 if TYPE_CHECKING:
     from common.learners.base import Learner
-
-MINUTES = 5  # a rank that does not answer for so long counts as lost; nothing that one rank does alone takes as long
 
 
 class Share(NamedTuple):
@@ -43,7 +39,8 @@ class Ranks:
         self.rank, self.world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
         self.lead = self.rank == 0
         # what is not a gradient goes from processor to processor, so that no update waits for the GPU
-        self.aside = dist.new_group(backend="gloo") if fabric and dist.get_backend() != "gloo" else None
+        gpus = fabric is not None and dist.get_backend() != "gloo"
+        self.aside = dist.new_group(backend="gloo", timeout=PATIENCE) if gpus else None
 
     # --- agreeing --------------------------------------------------------------------------------------------
 
@@ -52,7 +49,7 @@ class Ranks:
         if self.world == 1:
             return flag
         up = torch.tensor(int(flag))
-        with _answered():
+        with answered():
             dist.all_reduce(up, dist.ReduceOp.MAX, group=self.aside)
         return bool(up)
 
@@ -61,7 +58,7 @@ class Ranks:
         if self.world == 1:
             return value
         values = [value]
-        with _answered():
+        with answered():
             dist.broadcast_object_list(values, src=0, group=self.aside)
         return values[0]
 
@@ -112,7 +109,7 @@ class Ranks:
     def summed(self, tensors: list[Tensor]) -> list[Tensor]:
         """The sums over all ranks, in one message."""
         flat = torch.cat([t.reshape(-1) for t in tensors])
-        with _answered():
+        with answered():
             dist.all_reduce(flat)
         pieces = flat.split([t.numel() for t in tensors])
         return [piece.view(t.shape) for piece, t in zip(pieces, tensors, strict=True)]
@@ -149,58 +146,6 @@ class Ranks:
         """Nothing when all ranks have the same weights, to the last bit. Errors: Problem, on every rank."""
         weights = b"".join(t.cpu().contiguous().view(torch.uint8).numpy().tobytes() for t in _tensors(learner.net))
         self.agree("the weights", sha256_bytes(weights))
-
-
-def together(device: str, precision: Any, processes: int) -> Fabric:
-    """Fabric as one of the processes that a launcher started. Errors: Problem when their number is not what was asked."""
-    each, nodes = _placed(device, processes)
-    if "SLURM_STEP_NUM_TASKS" in os.environ:
-        os.environ["SLURM_NTASKS_PER_NODE"] = str(each)  # Fabric insists on it, and `srun -n` leaves it out
-    strategy = _Group(timeout=timedelta(minutes=MINUTES))
-    fabric = Fabric(accelerator=device, devices=each, num_nodes=nodes, strategy=strategy, precision=precision)
-    with _answered():
-        fabric.launch()
-    return fabric
-
-
-class _Group(DDPStrategy):
-    """Fabric's DDP without its wrapper around the module: the process group alone."""
-
-    def setup_module(self, module: nn.Module) -> Any:
-        """The module as it is."""
-        return module
-
-
-def _placed(device: str, processes: int) -> tuple[int, int]:
-    """(processes on each node, nodes), as the launcher says. Errors: Problem when it is not what was asked for."""
-    said = os.environ.get("WORLD_SIZE")  # of torchrun, which can be used inside a SLURM job
-    each = os.environ.get("LOCAL_WORLD_SIZE")
-    nodes = int(said) // int(each) if said and each else 1
-    if said is None:
-        said, nodes = os.environ.get("SLURM_STEP_NUM_TASKS", "1"), int(os.environ.get("SLURM_NNODES", "1"))
-    if int(said) != processes or processes % nodes:
-        raise Problem(
-            f"The run is to be carried out by {processes} processes, but the launcher started {said} on {nodes} node(s). Start "
-            "them all, as many on each node, with srun --nodes=N --ntasks-per-node=M or with torchrun; or ask for 1 process."
-        )
-    if device == "cuda" and torch.cuda.device_count() < processes // nodes:
-        raise Problem(
-            f"{processes // nodes} processes on a node need as many GPUs, but this one sees {torch.cuda.device_count()}. Ask "
-            f"SLURM for --gpus-per-node={processes // nodes} (not --gpus-per-task, which hides the others), or use --device cpu."
-        )
-    return processes // nodes, nodes
-
-
-@contextlib.contextmanager
-def _answered() -> Iterator[None]:
-    """What torch says when a rank is gone, in plain words."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise Problem(
-            f"Another process of this run ended or has not answered for {MINUTES} minutes; its own output says why. Give the "
-            f"command again: the run goes on from its checkpoint. (torch: {str(error).splitlines()[0][:200]})"
-        ) from error
 
 
 def _undivided(module: nn.Module) -> bool:
