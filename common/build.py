@@ -10,6 +10,8 @@ from common import checkpoint, parts
 from common.errors import Problem
 from common.learners.base import Learner, Setup
 from common.places import runs_dir
+from common.process_group import together
+from common.ranks import Ranks
 from common.rng import torch_seed
 from common.spec import RunSpec
 from common.streams import data
@@ -17,16 +19,18 @@ from common.streams.resident import Resident
 from common.streams.stream import Stream
 
 
-def fabric_for(device: str, precision: str) -> Fabric:
-    """Fabric on one device. Errors: Problem when a GPU is asked for and torch finds none."""
+def fabric_for(device: str, precision: str, processes: int = 1) -> Fabric:
+    """Fabric on one device of this process. Errors: Problem when a GPU is asked for and torch finds none."""
     # on a login node Lightning advises srun, but one process a run is what is meant
     warnings.filterwarnings("ignore", message="The `srun` command is available")
     if torch.cuda.is_available():  # the same kernels every time, so that a resumed run goes on as it would have
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    if processes != 1:
+        return together(_device(device), _precision(precision), processes)
     return Fabric(accelerator=_device(device), devices=1, precision=_precision(precision))
 
 
-def build(spec: RunSpec, fabric: Fabric) -> tuple[Stream, Learner]:
+def build(spec: RunSpec, fabric: Fabric, ranks: Ranks | None = None) -> tuple[Stream, Learner]:
     """The stream and the learner of a spec, on Fabric's device, with weights drawn from the seed (or the parent's)."""
     stream = build_stream(spec)
     resident = Resident(stream, fabric.device)
@@ -40,6 +44,9 @@ def build(spec: RunSpec, fabric: Fabric) -> tuple[Stream, Learner]:
     learner: Learner = _load("learner", spec)(Setup(net, optimiser, resident, spec.seed), **spec.learner.settings)
     _, learner.optimiser = fabric.setup(learner, optimiser)
     learner.watch = spec.evaluation.gradients
+    if ranks is not None and ranks.world > 1:
+        ranks.admit(net)
+        learner.ranks = ranks
     learner.unsaved()  # remembers how it was made
     torch.manual_seed(torch_seed(spec.seed, "dropout"))
     return stream, learner

@@ -60,7 +60,7 @@ def restore(folder: Path, run_id: str, learner: Learner) -> tuple[Cursor, Trace]
     learner.optimiser.load_state_dict(state["optimiser"])
     torch.set_rng_state(state["torch_rng"])
     if state["cuda_rng"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda_rng"])
+        torch.cuda.set_rng_state_all(state["cuda_rng"][: torch.cuda.device_count()])  # this machine may have fewer
     return Cursor(*state["cursor"]), Trace.of({name: t.numpy() for name, t in state["trace"].items()})
 
 

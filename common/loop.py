@@ -17,6 +17,7 @@ from common.files import write_json
 from common.places import runs_dir
 from common.progress import Clock, Facts
 from common.provenance import provenance
+from common.ranks import Ranks
 from common.record import RunFolder, Trace
 from common.spec import RunSpec
 from common.streams.stream import Task
@@ -28,6 +29,7 @@ class Place:
 
     device: "cpu", "cuda" or "auto". save_minutes: most work a kill can cost. evaluation_batch: samples per forward.
     save_every: updates between checkpoints, besides the minutes (None: minutes alone).
+    processes: how many share each batch, this one included; srun or torchrun starts them (slurm/README.md).
     stop: asked after every update; True saves and leaves. watch: told (updates, total) after every update.
     """
 
@@ -36,6 +38,7 @@ class Place:
     save_every: int | None = None
     status_seconds: float = 2.0
     evaluation_batch: int = 256
+    processes: int = 1
     stop: Callable[[], bool] = field(default=lambda: False)
     watch: Callable[[int, int], None] = field(default=lambda updates, total: None)
 
@@ -49,26 +52,29 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
 
     Errors: Problem for what a user can mend (also kept in status.json); Stopped when `place.stop` asked to leave.
     """
+    place = place or Place()
     folder = RunFolder(runs_dir() / spec.run_id)
-    if folder.done():
+    ranks = Ranks() if place.processes == 1 else Ranks(fabric_for(place.device, spec.precision, place.processes))
+    ranks.agree("the run they are to carry out", spec.run_id)
+    if ranks.told(folder.done()):
         return folder
-    with lock.held(folder.path) as still_held:
-        if folder.done():  # by another process, between our look and our lock
+    with ranks.led(lock.held(folder.path)) as still_held:
+        if ranks.told(folder.done()):  # by another process, between our look and our lock
             return folder
-        before = folder.status()
-        status = {key: before.get(key, 0) for key in ("updates", "seconds", "sittings", "redone")} | {
-            "state": "running"
-        }
+        before, kept = folder.status(), ("updates", "seconds", "sittings", "redone")
+        status = {key: before.get(key, 0) for key in kept} | {"state": "running", "total": 0}
         try:
-            status |= {"starts": folder.starts() + 1, "total": 0}
-            _carry_out(_Run(spec, place or Place(), folder, status, still_held))
+            status["starts"] = folder.starts() + 1
+            _carry_out(_Run(spec, place, folder, status, ranks, still_held))
         except Busy:  # another process has the folder now: nothing of ours is written any more
             raise
         except (Stopped, KeyboardInterrupt):
-            folder.write_status(**status | {"state": "interrupted"})
+            if ranks.lead:
+                folder.write_status(**status | {"state": "interrupted"})
             raise
         except BaseException as error:
-            folder.write_status(**status | {"state": "failed", "error": f"{type(error).__name__}: {error}"})
+            if ranks.lead:
+                folder.write_status(**status | {"state": "failed", "error": f"{type(error).__name__}: {error}"})
             raise
     return folder
 
@@ -84,6 +90,8 @@ def _carry_out(run: "_Run") -> None:
                 learner.optimiser.state.clear()
             learner.begin(task)
         batches = Batches(learner, task, run.spec)
+        if learner.ranks is not None:
+            learner.ranks.check(learner, batches.at(0))
         for step in range(run.cursor.step, run.steps[task.index]):
             run.facts.noted(learner.update(batches.at(step)))
             run.cursor = Cursor(task.index, step + 1, run.cursor.updates + 1)
@@ -104,16 +112,24 @@ class _Run:
     """What the loop works on: built from the spec, put back to the newest checkpoint where there is one."""
 
     def __init__(
-        self, spec: RunSpec, place: Place, folder: RunFolder, status: dict[str, Any], still_held: lock.Check
+        self,
+        spec: RunSpec,
+        place: Place,
+        folder: RunFolder,
+        status: dict[str, Any],
+        ranks: Ranks,
+        still_held: lock.Check,
     ) -> None:
-        self.spec, self.place, self.folder, self.status, self.still_held = spec, place, folder, status, still_held
-        fabric = fabric_for(place.device, spec.precision)
-        self.stream, self.learner = build(spec, fabric)
+        self.spec, self.place, self.folder, self.status = spec, place, folder, status
+        self.ranks, self.still_held = ranks, still_held  # the lead alone holds the lock, and alone writes
+        fabric = ranks.fabric or fabric_for(place.device, spec.precision)
+        self.stream, self.learner = build(spec, fabric, ranks)
         self.held_out = self.learner.data.evaluation(spec.evaluation.samples, spec.seed)
         self.steps = [spec.budget.updates(len(task.train)) for task in self.stream.tasks]
         resumed = checkpoint.restore(folder.path, spec.run_id, self.learner)
         self.cursor, self.trace = resumed or (Cursor(), Trace(self.held_out.offsets, np.cumsum(self.steps)))
-        if resumed is None:
+        ranks.agree("the checkpoint they go on from", self.cursor)
+        if resumed is None and ranks.lead:
             self._introduce(str(fabric.device))
         self.facts = Facts(self.trace, self.cursor.updates)
         self.clock = Clock(status["seconds"])
@@ -126,7 +142,7 @@ class _Run:
         """Writes what the run is and where it comes from."""
         about = {"digest": self.stream.digest(), "text": str(self.stream), "lossy": self.stream.images.lossy}
         write_json(self.folder.path / "spec.json", self.spec.science | {"run_id": self.spec.run_id})
-        origin = provenance(device, torch.get_num_threads()) | {"stream": about}
+        origin = provenance(device, torch.get_num_threads()) | {"stream": about, "processes": self.ranks.world}
         write_json(self.folder.path / "provenance.json", origin)
 
     def evaluate(self, task: Task) -> None:
@@ -137,27 +153,37 @@ class _Run:
     def save_and_report(self) -> None:
         """Between two updates: a checkpoint when one is due or a stop is asked for, and the progress now and then."""
         place, updates = self.place, self.cursor.updates
-        stop = place.stop()
+        stop = self.ranks.any(place.stop())
         counted = place.save_every is not None and updates % place.save_every == 0
         if stop or counted or self.clock.save_now(place.save_minutes):
             self.facts.flush()
-            self.still_held()
-            checkpoint.save(self.folder.path, self.spec.run_id, self.cursor, self.learner, self.trace)
+            if self.ranks.lead:
+                self.still_held()
+                checkpoint.save(self.folder.path, self.spec.run_id, self.cursor, self.learner, self.trace)
             self.status["starts"] = 0  # it got on
         if stop:
             self.status |= {"updates": updates, "seconds": self.clock.seconds()}
+            self.ranks.wait()  # for the lead's checkpoint: a launcher may end all ranks as soon as the first has left
             raise Stopped
         if self.clock.report_now(place.status_seconds):
             self._report()
         place.watch(updates, self.status["total"])
 
     def _report(self) -> None:
-        self.still_held()
         self.status |= {"updates": self.cursor.updates, "seconds": self.clock.seconds()}
-        self.folder.write_status(**self.status)
+        if self.ranks.lead:
+            self.still_held()
+            self.folder.write_status(**self.status)
 
     def finish(self) -> None:
-        """Stores trace and weights, then says that the run is done."""
+        """Stores trace and weights, then says that the run is done. All ranks leave together."""
+        if self.learner.ranks is not None:
+            self.learner.ranks.same(self.learner)
+        if self.ranks.lead:
+            self._store()
+        self.ranks.wait()
+
+    def _store(self) -> None:
         self.facts.flush()
         self.still_held()
         self.folder.write_trace(self.trace)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helpers import LEARNERS, SMALL
+from tests.helpers import small_spec
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -33,16 +33,7 @@ def one_thread() -> None:
 @pytest.fixture
 def small() -> Callable[..., Any]:
     """small("er", {"budget.iterations": 3}, seed=1) -> RunSpec of a short run on the digits."""
-    from common import specfiles
-    from common.spec import resolve
-    from common.streams import data
-
-    def make(learner: str = "finetune", over: dict[str, Any] | None = None, seed: int = 0) -> Any:
-        raw = specfiles.merge(SMALL, {"learner": {"name": learner, **LEARNERS.get(learner, {})}, "seed": seed})
-        raw = specfiles.merge(raw, specfiles.nested(over or {}))
-        return resolve(raw, data.digest(raw["data"]))
-
-    return make
+    return small_spec
 
 
 @pytest.fixture

@@ -28,6 +28,17 @@ LEARNERS: dict[str, dict[str, Any]] = {
 }
 
 
+def small_spec(learner: str = "finetune", over: dict[str, Any] | None = None, seed: int = 0) -> Any:
+    """small_spec("er", {"budget.iterations": 3}, seed=1): RunSpec of a short run on the digits."""
+    from common import specfiles
+    from common.spec import resolve
+    from common.streams import data
+
+    raw = specfiles.merge(SMALL, {"learner": {"name": learner, **LEARNERS.get(learner, {})}, "seed": seed})
+    raw = specfiles.merge(raw, specfiles.nested(over or {}))
+    return resolve(raw, data.digest(raw["data"]))
+
+
 def stored(folder: Path) -> tuple[bytes, dict[str, np.ndarray]]:
     """(bytes of the trace, final weights) of a finished run."""
     import torch

@@ -13,7 +13,7 @@ HEAVY = {"torch", "torchvision", "lightning", "timm"}
 # every other module of common/ can be imported without torch
 WITH_TORCH = (
     "common.loop", "common.build", "common.batches", "common.progress", "common.checkpoint", "common.evaluate",
-    "common.optimisers", "common.learners", "common.models", "common.streams.resident",
+    "common.ranks", "common.process_group", "common.optimisers", "common.learners", "common.models", "common.streams.resident",
 )  # fmt: skip
 PLAIN = {"common.errors", "common.files", "common.places"}  # what every room may use
 
@@ -38,8 +38,10 @@ MAY: dict[str, set[str]] = {
                        "sklearn", "tqdm"},
     "common.models": {"torch", "timm"},
     "common.optimisers": {"torch"},
-    "common.learners": {"common.streams.stream", "common.streams.resident", "common.rng", "torch", "lightning", "timm",
-                        "numpy", "scipy"},
+    "common.process_group": {"torch", "lightning"},
+    "common.ranks": {"common.process_group", "common.streams.resident", "torch", "lightning"},
+    "common.learners": {"common.ranks", "common.streams.stream", "common.streams.resident", "common.rng", "torch", "lightning",
+                        "timm", "numpy", "scipy"},
     "common.checkpoint": {"numpy", "torch", "common.learners", "common.record"},
     "common.evaluate": {"torch", "common.learners", "common.streams"},
     "common.scheduler": set(),

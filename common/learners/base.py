@@ -16,6 +16,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from common.learners.memory import Memory
+from common.ranks import Ranks
 from common.streams.resident import Batch, Resident
 from common.streams.stream import Task
 
@@ -62,6 +63,7 @@ class Learner(LightningModule):
         self.state: State = {}
         self.memory: Memory | None = None
         self.watch = False
+        self.ranks: Ranks | None = None  # where several processes share each batch
         self.live: Params = dict(self.net.named_parameters())
 
     # --- the three verbs -------------------------------------------------------------------------------------
@@ -75,14 +77,16 @@ class Learner(LightningModule):
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One optimiser step; returns scalars to record (losses, and gradient norms when watched)."""
-        terms = self.terms(self.live, self.state, batch)
+        terms = self.terms(self.live, self.state, batch) if self.ranks is None else self.shared_terms(batch)
         facts = {"plasticity": terms.plasticity.detach()}
         if terms.stability is not None:
             facts["stability"] = terms.stability.detach()
-        if self.watch:
-            facts |= self._term_norms(terms)
+        norms = self._term_norms(terms) if self.watch else {}
         self.optimiser.zero_grad()
         self._backward(terms.total)
+        if self.ranks is not None:
+            facts = self._sum_over(self.ranks, facts)
+        facts |= norms
         if type(self).edit is not Learner.edit:
             facts |= self._edit_gradients(batch)
         self.optimiser.step()
@@ -94,7 +98,10 @@ class Learner(LightningModule):
     # --- functions of (parameters, state, batch) -------------------------------------------------------------
 
     def terms(self, params: Params, state: State, batch: Batch) -> Terms:
-        """The loss on a batch. Fine-tuning: cross-entropy over all columns that count, nothing for stability."""
+        """The loss on a batch. Fine-tuning: cross-entropy over all columns that count, nothing for stability.
+
+        Several processes can share the batch where both are means over samples (see `shared_terms`).
+        """
         return Terms(self.loss(self.apply_net(params, batch.x), batch))
 
     def edit(self, grads: Params, params: Params, state: State, batch: Batch) -> Params:
@@ -123,6 +130,26 @@ class Learner(LightningModule):
         else:
             loss.backward()
 
+    def shared_terms(self, batch: Batch) -> Terms:
+        """This rank's addend of the loss on a batch: its means, weighted by its part of the samples.
+
+        Plasticity counts as a mean over the new samples, stability as one over the replayed samples, without replay over
+        the new ones; a penalty that uses no samples fits both, as the weights of all ranks add up to 1.
+        """
+        assert self.ranks is not None
+        share = self.ranks.share(batch)
+        terms = self.terms(self.live, self.state, share.batch)
+        return Terms(terms.plasticity * share.new, None if terms.stability is None else terms.stability * share.old)
+
+    def _sum_over(self, ranks: Ranks, facts: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The losses of the whole batch; its gradient is put where this rank's addend was."""
+        moved = [p for p in self.live.values() if p.grad is not None]
+        whole = ranks.summed([p.grad for p in moved if p.grad is not None] + list(facts.values()))
+        for p, gradient in zip(moved, whole, strict=False):
+            p.grad = gradient
+        # copies: a recorded scalar must not keep the message with all gradients alive
+        return {name: value.clone() for name, value in zip(facts, whole[len(moved) :], strict=True)}
+
     def _edit_gradients(self, batch: Batch) -> dict[str, Tensor]:
         raw = {name: p.grad for name, p in self.live.items() if p.grad is not None}
         edited = self.edit(raw, self.live, self.state, batch)
@@ -138,8 +165,9 @@ class Learner(LightningModule):
         for name in ("plasticity", "stability"):
             term = getattr(terms, name)
             if term is not None and term.requires_grad:
-                grads = torch.autograd.grad(term, list(self.live.values()), retain_graph=True, allow_unused=True)
-                found[f"grad_{name}"] = norm([g for g in grads if g is not None])
+                raw = torch.autograd.grad(term, list(self.live.values()), retain_graph=True, allow_unused=True)
+                grads = [g for g in raw if g is not None]
+                found[f"grad_{name}"] = norm(grads if self.ranks is None else self.ranks.summed(grads))
         return found
 
     def unsaved(self) -> list[str]:
