@@ -13,7 +13,7 @@ from pathlib import Path
 from common.errors import Problem
 
 ALIVE = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING",
-         "STAGE_OUT", "PREEMPTED", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")  # fmt: skip
+         "STAGE_OUT", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")  # fmt: skip
 # what an enclosing job leaves in the environment and a new job must not inherit
 OF_A_JOB = re.compile(r"(SLURM|SLURMD|SRUN|SBATCH|SUBMITIT)_(?!CONF$)|(MASTER_(ADDR|PORT)|(LOCAL_)?RANK|WORLD_SIZE)$")
 
@@ -24,7 +24,7 @@ class Unreachable(Problem):
 
 @dataclass(frozen=True)
 class Queued:
-    """One job (an element of an array counts as one) as squeue tells of it."""
+    """One job (an element of an array counts as one) as squeue tells of it; `alive` until it has ended for good."""
 
     job: str
     name: str
@@ -32,6 +32,11 @@ class Queued:
     state: str
     node: str
     reason: str
+
+    @property
+    def alive(self) -> bool:
+        """Whether it waits, runs or is coming to an end (from where it may go back into the queue)."""
+        return self.state in ALIVE
 
 
 def present() -> bool:
@@ -56,8 +61,10 @@ def call(*words: str, seconds: float = 60) -> str:
 
 
 def mine() -> list[Queued]:
-    """This user's jobs that wait, run or come to an end: one call, whatever their number."""
-    text = call("squeue", "--noheader", "--array", "--user", getpass.getuser(), "--format", "%F|%K|%j|%T|%N|%r")
+    """This user's jobs that wait or run, and those that ended minutes ago: one call, whatever their number."""
+    text = call(
+        "squeue", "--noheader", "--array", "--states=all", "--user", getpass.getuser(), "--format", "%F|%K|%j|%T|%N|%r"
+    )
     return [_queued(line) for line in text.splitlines() if line.count("|") >= 5]
 
 

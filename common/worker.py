@@ -78,11 +78,11 @@ def work(pipe: Any, settings: "Settings", gpu: str | None) -> None:
         except Problem as problem:
             answer = str(problem)
         except Exception as error:
-            answer = f"{type(error).__name__}: {error} ({_kept(runs_dir() / request.run_id / 'traceback.txt')})"
+            answer = f"{type(error).__name__}: {error} ({kept(runs_dir() / request.run_id / 'traceback.txt')})"
         pipe.send(("over", answer))
 
 
-def _kept(path: Path) -> str:
+def kept(path: Path) -> str:
     """Where the traceback of the present error was put; the traceback itself where it cannot be written."""
     text = traceback.format_exc()
     try:

@@ -505,6 +505,9 @@ def test_a_job_that_ended_without_a_word_is_told_from_accounting(
     assert (found[ids[1]]["state"], found[ids[2]]["state"]) == ("missing", "interrupted")
     assert "TIMEOUT" in found[ids[2]]["error"]
     assert [found[i]["state"] for i in ids[3:]] == ["missing"] * 3
+    slurm.queue((101, 4, name, "NODE_FAIL", "n3", "None"))  # what ended minutes ago, the queue still tells
+    assert "NODE_FAIL on n3" in next(r["error"] for r in said("status", "toy/one", "--json") if r["run"] == ids[4])
+    slurm.queue()
     slurm.refuses("sacct", "sacct: error: Slurm accounting storage is disabled\n")
     assert {row["state"] for row in said("status", "toy/one", "--json")} == {"missing", "interrupted"}
 

@@ -3,11 +3,14 @@
 Skipped where SLURM is not installed. The cluster is the tests' own (slurm/devcluster, in a folder of its own).
 """
 
+import csv
+import io
 import json
 import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -213,3 +216,170 @@ def test_a_sweep_under_fire_ends_with_the_table_of_an_undisturbed_one(
     project.environment |= {name: str(tmp_path / name) for name in ("REPLICATE_RUNS", "REPLICATE_RESULTS")}
     project.replicate("run", "toy", "--workers", "2")
     assert project.tables() == tables
+
+
+# --- one thing at a time -------------------------------------------------------------------------------------
+
+
+OWN = """
+import time
+
+from common.learners.base import Learner
+
+VERSION = 1
+
+
+class Mine(Learner):
+    \"\"\"What was submitted is this, whatever this file becomes.\"\"\"
+
+
+class Raises(Learner):
+    \"\"\"Fails for its own reasons.\"\"\"
+
+    def end(self, task):
+        raise ArithmeticError("the loss went away")
+
+
+class Slow(Learner):
+    \"\"\"Gives time to look.\"\"\"
+
+    def update(self, batch):
+        time.sleep(0.05)
+        return super().update(batch)
+"""
+
+
+def test_queued_jobs_run_what_was_submitted_and_one_that_fails_fails_alone(project: Project) -> None:
+    (project.folder / "own_learners.py").write_text(OWN)
+    cases = {name: {"learner": {"name": f"own_learners.{name}"}} for name in ("Mine", "Raises")} | {"er": CASES["er"]}
+    project.spec("own", cases=cases, run=SHORT)
+    project.profile("held", extra={"hold": True})
+    sent = project.told("run", "toy", "--on", "slurm", "--profile", "held")
+    assert len(sent["submitted"]) == 3
+    rows = project.told("status", "toy", "--tier", "smoke")
+    assert {(r["state"], r["waits_for"]) for r in rows} == {("queued", "JobHeldUser")}
+    (project.folder / "own_learners.py").write_text(
+        OWN.replace("class Mine(Learner):", "class Mine(Learner):\n    update = None")
+    )
+    (project.folder / "common" / "loop.py").write_text("raise RuntimeError('the working tree has moved on')\n")
+    for job in project_jobs(project):
+        subprocess.run(["scontrol", "release", job], env=project.environment, check=True)
+    states = project.finish()
+    by_learner = {run_id.split("-")[0]: state for run_id, state in states.items()}
+    assert by_learner == {"mine": "done", "raises": "failed", "er": "done"}
+    raises = next(i for i in states if i.startswith("raises"))
+    assert project.status_of(raises)["error"] == "ArithmeticError: the loss went away"
+    assert "raise ArithmeticError" in (project.runs / raises / "traceback.txt").read_text()
+    assert project.status_of(raises)["sittings"] == 1
+
+
+def project_jobs(project: Project) -> list[str]:
+    """Ids of the queue's jobs, arrays as a whole."""
+    done = subprocess.run(
+        ["squeue", "-h", "-o", "%F"], env=project.environment, capture_output=True, text=True, check=True
+    )
+    return sorted(set(done.stdout.split()))
+
+
+def test_a_folder_of_runs_that_a_node_cannot_write(cluster: Cluster, project: Project) -> None:
+    project.spec("plain", run=SHORT)
+    project.profile("n2", extra={"nodelist": "n2"})
+    node = (cluster.folder / "pid" / "n2").read_text().strip()
+    runs = str(project.runs)
+    project.runs.mkdir()
+    inside = ["nsenter", "-t", node, "-m"]
+    subprocess.run([*inside, "mount", "--bind", runs, runs], check=True)
+    subprocess.run([*inside, "mount", "-o", "remount,ro,bind", runs], check=True)
+    try:
+        project.replicate("run", "toy", "--on", "slurm", "--profile", "n2")
+        states = project.finish()
+        (row,) = project.told("status", "toy", "--tier", "smoke")
+    finally:
+        subprocess.run([*inside, "umount", runs], check=True)
+    assert set(states.values()) == {"failed"}
+    assert "on n2" in row["error"]
+    assert "before the run could write anything" in row["error"]
+    project.replicate("run", "toy", "--on", "slurm", "--profile", "n2")
+    assert set(project.finish().values()) == {"done"}
+
+
+def test_a_job_script_of_ones_own_beside_the_arrays_writes_no_run_twice(cluster: Cluster, project: Project) -> None:
+    (project.folder / "own_learners.py").write_text(OWN)
+    project.spec("slow", run={**SHORT, "learner": {"name": "own_learners.Slow"}}, seeds="0-3")
+    project.replicate("run", "toy", "--on", "slurm", "--profile", "test")
+    until(lambda: "running" in project.states().values(), 60, "a run is under way")
+    wrapper = project.folder / "replicate"
+    wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} -m common.cli "$@"\n')
+    wrapper.chmod(0o755)
+    options = ["--mem=1G", "--cpus-per-task=2", f"--chdir={project.folder}", f"--output={project.folder}/own.log"]
+    script = str(project.folder / "slurm" / "one_job.sbatch")
+    subprocess.run(
+        ["sbatch", *options, script, "toy"], check=True, env=project.environment | {"REPLICATE": str(wrapper)},
+    )  # fmt: skip
+    assert set(project.finish().values()) == {"done"}
+    until(lambda: not cluster.jobs(), 60, "the queue empties")
+    assert {project.status_of(run_id)["sittings"] for run_id in project.states()} == {1}
+    assert "under way elsewhere" in (project.folder / "own.log").read_text()
+
+
+def test_parents_first_and_cancel_and_on_again(cluster: Cluster, project: Project) -> None:
+    (project.folder / "own_learners.py").write_text(OWN)
+    slow = {**SMALL, "learner": {"name": "own_learners.Slow"}}
+    project.spec("base", run=slow)
+    project.spec("child", run={**slow, "parent": {"spec": "toy/base", "take": "all"}}, seeds="0-1")
+    project.replicate("run", "toy", "--on", "slurm", "--profile", "test")
+    until(lambda: "running" in project.states("toy/base").values(), 60, "a parent is under way")
+    rows = project.told("status", "toy/child", "--tier", "smoke")
+    assert {row["waits_for"] for row in rows if row["state"] == "queued" and row["spec"] == "toy/child"} == {
+        "Dependency"
+    }
+    told = project.told("cancel", "toy")
+    assert len(told["runs"]) == 4
+    until(lambda: not cluster.jobs(), 60, "the queue empties")
+    states = project.states()
+    assert set(states.values()) <= {"interrupted", "missing"}
+    kept = {i: project.status_of(i)["updates"] for i, state in states.items() if state == "interrupted"}
+    assert any(kept.values())
+    project.replicate("run", "toy", "--on", "slurm", "--profile", "test", "--wait")
+    assert set(project.states().values()) == {"done"}
+    assert not any(project.status_of(run_id)["redone"] for run_id in states)
+
+
+def test_a_run_that_two_processes_share_goes_on_after_a_requeue(project: Project, cluster: Cluster) -> None:
+    (project.folder / "own_learners.py").write_text(OWN)
+    project.spec("big", run={**SHORT, "learner": {"name": "own_learners.Slow"}})
+    project.profile("pair", processes=2, nodes=2)
+    project.replicate("run", "toy", "--on", "slurm", "--profile", "pair")
+    (run_id,) = project.states()
+    until(lambda: (project.runs / run_id / "checkpoint.pt").exists(), 90, "the run is under way")
+    assert len(cluster.call("squeue", "-h", "-o", "%N").strip()) > len("n1")  # two nodes
+    (job,) = cluster.jobs("RUNNING")
+    cluster.call("scontrol", "requeue", job)
+    until(lambda: project.states()[run_id] == "preempted", 30, "status tells of it")
+    assert project.finish() == {run_id: "done"}
+    status = project.status_of(run_id)
+    assert (status["sittings"], status["redone"]) == (2, 0)
+    assert json.loads((project.runs / run_id / "provenance.json").read_text())["processes"] == 2
+    with_two = project.tables()["runs.csv"]
+    project.environment["REPLICATE_RUNS"] += "-alone"
+    project.replicate("run", "toy", "--workers", "1")
+    ours, alone = (next(csv.DictReader(io.StringIO(raw.decode()))) for raw in (with_two, project.tables()["runs.csv"]))
+    assert ours["run_id"] == alone["run_id"]
+    assert abs(float(ours["acc"]) - float(alone["acc"])) < 0.02
+
+
+def test_a_thousand_runs_in_the_queue(cluster: Cluster, project: Project) -> None:
+    project.spec("many", run=SHORT, seeds="0-1049")
+    project.profile("held", runs_per_job=1, extra={"hold": True})
+    sent = project.told("run", "toy", "--on", "slurm", "--profile", "held")
+    assert len(sent["submitted"]) == sent["jobs"] == 1050
+    assert len(sent["arrays"]) == 2  # the cluster takes 1,000 elements at most
+    assert len(cluster.jobs("PENDING")) == 1050
+    assert list(project.states().values()) == ["queued"] * 1050
+    files = [p for p in project.runs.rglob("*") if p.is_file() and "code" not in p.parts and ".cache" not in p.parts]
+    assert len(files) < 1.1 * 1050  # one a job until it runs
+    again = project.told("run", "toy", "--on", "slurm", "--profile", "held")
+    assert again["submitted"] == []
+    assert len(project.told("cancel", "toy")["jobs"]) == 1050
+    until(lambda: not cluster.jobs(), 60, "the queue empties")
+    assert set(project.states().values()) == {"missing"}

@@ -15,7 +15,7 @@ from typing import Any
 
 import common
 from common import scheduler
-from common.cluster import submission
+from common.cluster import shared, submission
 from common.errors import Problem
 from common.launch import Outcome, Settings, run_local
 from common.places import runs_dir
@@ -42,12 +42,11 @@ class Runs:
             f"job {this_job().get('job')}: {len(requests)} runs, folder of runs {runs_dir()}, code {made.code}",
             flush=True,
         )
-        outcome = run_local(
-            [r for r in requests if not _failed_since(r, made.created)],
-            Settings(**made.settings, again=True),
-            updates,
-            stop=asked,
-        )
+        requests = [r for r in requests if not _failed_since(r, made.created)]
+        if made.processes > 1 and requests:
+            outcome = shared.carry_out(requests[0], made.processes, made.settings, asked)
+        else:
+            outcome = run_local(requests, Settings(**made.settings, again=True), updates, stop=asked)
         if outcome.stopped:
             asked.leave()
         return _said(outcome)

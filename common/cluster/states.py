@@ -6,7 +6,7 @@ are gone without having left a word in the folders of their runs.
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from common import scheduler
@@ -17,12 +17,12 @@ from common.record import RunFolder
 Queue = dict[str, tuple[scheduler.Queued, float]]  # run id -> the job that carries it, and when that was submitted
 
 # jobs that hold no node now: their runs wait
-WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED", "RESV_DEL_HOLD", "PREEMPTED")
+WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED", "RESV_DEL_HOLD")
 
 
 @dataclass
 class View:
-    """One look at the cluster. running: ids of this user's jobs that hold a node.
+    """One look at the cluster. running: ids of this user's jobs that hold a node. ended: (array, element) -> how.
 
     clear: SLURM was asked and answered; it is not asked where nothing was ever submitted. trouble: why it did not answer.
     """
@@ -31,6 +31,7 @@ class View:
     running: set[str]
     clear: bool
     trouble: str | None = None
+    ended: dict[tuple[str, int], str] = field(default_factory=dict)
 
 
 def look() -> View:
@@ -45,9 +46,11 @@ def look() -> View:
     arrays = {name: _array(name) for name in {job.name for job in jobs}}
     for job in jobs:
         elements, created = arrays[job.name]
-        if job.element < len(elements):
+        if job.alive and job.element < len(elements):
             queue |= {run_id: (job, created) for run_id in elements[job.element]}
-    return View(queue, {job.job for job in jobs if job.state not in WAITING}, True)
+    running = {job.job for job in jobs if job.alive and job.state not in WAITING}
+    ended = {(job.name, job.element): f"{job.state} on {job.node or 'no node'}" for job in jobs if not job.alive}
+    return View(queue, running, True, ended=ended)
 
 
 def _array(name: str) -> tuple[submission.Jobs, float]:
@@ -72,7 +75,7 @@ def standing(run_ids: Iterable[str], view: View | None = None) -> dict[str, dict
         )
     found = {run_id: _standing(RunFolder(runs_dir() / run_id).status(), run_id, view) for run_id in run_ids}
     if view.clear:
-        _tell_of_lost(found)
+        _tell_of_lost(found, view)
     return found
 
 
@@ -94,7 +97,7 @@ def _another(status: dict[str, Any], view: View) -> bool:
     return bool(status.get("job")) and status["job"] not in view.running
 
 
-def _tell_of_lost(found: dict[str, dict[str, Any]]) -> None:
+def _tell_of_lost(found: dict[str, dict[str, Any]], view: View) -> None:
     """Adds how their jobs ended to runs that a job left without a word, newest submission first."""
     lost = {run_id for run_id, status in found.items() if status["state"] in ("missing", "interrupted")}
     carried: dict[str, tuple[str, int]] = {}
@@ -103,7 +106,8 @@ def _tell_of_lost(found: dict[str, dict[str, Any]]) -> None:
             for element, run_ids in enumerate(jobs):
                 for run_id in lost.intersection(run_ids) - carried.keys():
                     carried[run_id] = (name, element)
-    ends = scheduler.ended({name for name, _ in carried.values()}) if carried else {}
+    older = {name for name, element in carried.values() if (name, element) not in view.ended}
+    ends = (scheduler.ended(older) if older else {}) | view.ended
     for run_id, place in carried.items():
         words, status = ends.get(place), found[run_id]
         if words and not words.startswith("COMPLETED"):
@@ -111,4 +115,6 @@ def _tell_of_lost(found: dict[str, dict[str, Any]]) -> None:
             if status["state"] == "missing" and not words.startswith("CANCELLED"):
                 log = submission.jobs_dir() / place[0].partition(".")[0]
                 status["state"] = "failed"
-                status["error"] += f" before the run could write anything; logs, if any: {log}"
+                status["error"] += (
+                    f" before the run could write anything: can that node write {log}? A log, if any, is there"
+                )

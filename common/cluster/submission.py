@@ -35,6 +35,7 @@ class Submission:
     """One call of `replicate run --on slurm`.
 
     created: seconds since 1970. code: folder of the copy. settings: how a job carries out its runs (launch.Settings).
+    processes: how many share one run.
     arrays: name of the array -> its jobs, in the order of their elements.
     """
 
@@ -44,6 +45,7 @@ class Submission:
     code: str
     command: list[str]
     settings: dict[str, Any]
+    processes: int = 1
     arrays: dict[str, Jobs] = field(default_factory=dict)
 
     @property
@@ -73,7 +75,7 @@ def new(profile: Profile, code: Path, command: list[str]) -> Submission:
         "save_minutes": profile.save_minutes,
         "status_seconds": profile.status_seconds,
     }
-    return Submission(name, now, profile.name, str(code), command, settings)
+    return Submission(name, now, profile.name, str(code), command, settings, profile.processes)
 
 
 def read(folder: Path) -> Submission:
@@ -115,14 +117,15 @@ def packed(requests: list[Request], seconds: list[float | None], profile: Profil
 
     A job is full when the expected seconds of its runs, divided by the runs it carries out at a time, reach the profile's
     minutes_per_job (or half of its time limit, if that is less), or when it has runs_per_job runs. A run of which nothing
-    is known fills a place for that long.
+    is known fills a place for that long. A run that several processes share has a job of its own.
     """
+    most = 1 if profile.processes > 1 else profile.runs_per_job
     goal = 60 * min(profile.minutes_per_job, profile.minutes / 2)
     jobs: Jobs = []
     room, last = 0.0, ("", "")
     for request, took in zip(requests, seconds, strict=True):
         here = (request.paper, request.spec)
-        if room <= 0 or here != last or len(jobs[-1]) == profile.runs_per_job:
+        if room <= 0 or here != last or len(jobs[-1]) == most:
             jobs.append([])
             room, last = goal * profile.at_a_time, here
         jobs[-1].append(request.run_id)
