@@ -1,9 +1,8 @@
 """From a target (`all`, PAPER or PAPER/SPEC) to the list of runs it asks for. The order of layers is in specfiles.py."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +116,13 @@ def _requests(
     wanted = seeds if seeds is not None else seed_list(part.get("seeds", content["seeds"]))
     chosen = part.get("selected", content.get("selected", []))
     found = []
-    digest = cache(data.digest)  # for this call: a thousand runs on one data set look at its files once
+    digest = _once(data.digest)  # for this call: a thousand runs on one data set look at its files once
+    taken = _once(selected)
     for case, point, seed in _variants(cases, axes, overrides, wanted):
         variant = {k: v for k, v in cases[case].items() if k not in ("grid", "selected")}
         raw = shared
         try:
-            for layer in (variant, selected(paper, tier, case, cases[case].get("selected", chosen)), point, overrides):
+            for layer in (variant, taken(paper, tier, case, _listed(cases[case].get("selected", chosen))), point, overrides):
                 raw = merge(raw, nested(layer))
             parent = _parent(raw, tier, raw.get("seed", seed), f"{paper}/{spec}")
             identity = {
@@ -133,6 +133,27 @@ def _requests(
         except Problem as problem:
             problems.add(f"{paper}/{spec}" + (f" ({case})" if case else ""), problem)
     return found
+
+
+def _once(look: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with its answers kept, refusals too."""
+    kept: dict[tuple[Any, ...], Any] = {}
+
+    def answer(*words: Any) -> Any:
+        if words not in kept:
+            try:
+                kept[words] = look(*words)
+            except Problem as problem:
+                kept[words] = problem
+        if isinstance(kept[words], Problem):
+            raise kept[words]
+        return kept[words]
+
+    return answer
+
+
+def _listed(names: list[str] | str) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _not_what_cases_are(cases: dict[str, Any], overrides: dict[str, Any]) -> None:
@@ -168,9 +189,8 @@ def selected_path(paper: str, tier: str) -> Path:
     return ROOT / "papers" / paper / "selected" / f"{tier}.yaml"
 
 
-def selected(paper: str, tier: str, case: str, sources: list[str] | str) -> dict[str, Any]:
+def selected(paper: str, tier: str, case: str, sources: tuple[str, ...]) -> dict[str, Any]:
     """Settings chosen for a case by the first source that has it. Errors: Problem while nothing is selected yet."""
-    sources = [sources] if isinstance(sources, str) else sources
     if not sources:
         return {}
     path = selected_path(paper, tier)
