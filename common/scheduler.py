@@ -1,6 +1,5 @@
 """What SLURM's own commands say, one call a question. Nothing here imports submitit or torch."""
 
-import getpass
 import os
 import re
 import shutil
@@ -62,9 +61,7 @@ def call(*words: str, seconds: float = 60) -> str:
 
 def mine() -> list[Queued]:
     """This user's jobs that wait or run, and those that ended minutes ago: one call, whatever their number."""
-    text = call(
-        "squeue", "--noheader", "--array", "--states=all", "--user", getpass.getuser(), "--format", "%F|%K|%j|%T|%N|%r"
-    )
+    text = call("squeue", "--noheader", "--array", "--states=all", "--me", "--format", "%F|%K|%j|%T|%N|%r")
     return [_queued(line) for line in text.splitlines() if line.count("|") >= 5]
 
 

@@ -15,6 +15,11 @@ from tests.helpers import small_spec
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for a cluster begins first, so that the other worker has the rest done meanwhile."""
+    items.sort(key=lambda item: "test_slurm" not in item.nodeid)
+
+
 @pytest.fixture(autouse=True)
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Empty folders for data, runs and results; returns the folder of the runs."""

@@ -8,6 +8,8 @@ import io
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tests.clusters import Cluster, Project, processes_of, until, why_not
+from tests.clusters import ROOT, Cluster, Project, processes_of, until, why_not
 from tests.helpers import LEARNERS, SMALL
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
@@ -383,3 +385,21 @@ def test_a_thousand_runs_in_the_queue(cluster: Cluster, project: Project) -> Non
     assert len(project.told("cancel", "toy")["jobs"]) == 1050
     until(lambda: not cluster.jobs(), 60, "the queue empties")
     assert set(project.states().values()) == {"missing"}
+
+
+def test_every_command_of_the_page_works_in_its_order(project: Project) -> None:
+    page = (ROOT / "slurm" / "README.md").read_text()
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", page, flags=re.S) for line in block.splitlines()]
+    commands = [line.partition("  #")[0].split() for line in lines]
+    assert sum(words[0] == "replicate" for words in commands) >= 6
+    shutil.copytree(ROOT / "papers" / "stability_gap", project.folder / "papers" / "stability_gap")
+    for words in commands:
+        if words[0] == "replicate":
+            project.replicate(*words[1:])
+        else:
+            subprocess.run(words, cwd=project.folder, check=True)
+            assert words[-1] == "slurm/mine.yaml"
+            project.profile("mine")  # what the page tells to change: this cluster's partition, and less of everything
+    assert set(project.states("stability_gap/er").values()) == {"done"}
+    results = Path(project.environment["REPLICATE_RESULTS"]) / "stability_gap" / "smoke"
+    assert (results / "er.png").exists()

@@ -62,10 +62,11 @@ def _array(name: str) -> tuple[submission.Jobs, float]:
     return made.arrays.get(name, []), made.created
 
 
-def standing(run_ids: Iterable[str], view: View | None = None) -> dict[str, dict[str, Any]]:
+def standing(run_ids: Iterable[str], view: View | None = None, accounting: bool = True) -> dict[str, dict[str, Any]]:
     """run id -> its status (see RunFolder.status) with `state` as it is with the queue in view, and `job`, `waits_for`.
 
     state: queued, running, preempted (it was under way and its job waits to go on), done, failed, interrupted, missing.
+    accounting: whether to ask it; whoever looks every few seconds should not.
     """
     view = look() if view is None else view
     if view.trouble:
@@ -75,7 +76,7 @@ def standing(run_ids: Iterable[str], view: View | None = None) -> dict[str, dict
         )
     found = {run_id: _standing(RunFolder(runs_dir() / run_id).status(), run_id, view) for run_id in run_ids}
     if view.clear:
-        _tell_of_lost(found, view)
+        _tell_of_lost(found, view, accounting)
     return found
 
 
@@ -97,7 +98,7 @@ def _another(status: dict[str, Any], view: View) -> bool:
     return bool(status.get("job")) and status["job"] not in view.running
 
 
-def _tell_of_lost(found: dict[str, dict[str, Any]], view: View) -> None:
+def _tell_of_lost(found: dict[str, dict[str, Any]], view: View, accounting: bool) -> None:
     """Adds how their jobs ended to runs that a job left without a word, newest submission first."""
     lost = {run_id for run_id, status in found.items() if status["state"] in ("missing", "interrupted")}
     carried: dict[str, tuple[str, int]] = {}
@@ -107,7 +108,7 @@ def _tell_of_lost(found: dict[str, dict[str, Any]], view: View) -> None:
                 for run_id in lost.intersection(run_ids) - carried.keys():
                     carried[run_id] = (name, element)
     older = {name for name, element in carried.values() if (name, element) not in view.ended}
-    ends = (scheduler.ended(older) if older else {}) | view.ended
+    ends = (scheduler.ended(older) if older and accounting else {}) | view.ended
     for run_id, place in carried.items():
         words, status = ends.get(place), found[run_id]
         if words and not words.startswith("COMPLETED"):

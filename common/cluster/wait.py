@@ -21,7 +21,7 @@ def wait(requests: list[Request], updates: dict[str, int], quiet: bool = False, 
         try:
             while True:
                 view = states.look()
-                now = states.standing(ids, view)
+                now = states.standing(ids, view, accounting=False)
                 for run_id, status in now.items():
                     bar.at(run_id, status["updates"])
                     if status["state"] in ("done", "failed") and run_id not in over:
@@ -34,6 +34,7 @@ def wait(requests: list[Request], updates: dict[str, int], quiet: bool = False, 
             outcome.stopped = True
             print("the jobs go on; the same command waits for them again", file=sys.stderr)
             return outcome
+    now = states.standing(ids)
     outcome.done = [i for i in ids if now[i]["state"] == "done"]
     lost = "its job ended before it was done; the same command submits it again"
     outcome.failed = {i: now[i].get("error") or lost for i in ids if now[i]["state"] != "done"}
