@@ -85,9 +85,9 @@ def save_weights(folder: Path, learner: Learner) -> None:
     write_atomic(folder / "weights.pt", buffer.getvalue())
 
 
-def read_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """The final weights of a run. Errors: Problem when the file is damaged."""
+def read_weights(folder: Path, name: str = "weights.pt") -> dict[str, torch.Tensor]:
+    """The final weights of a run, or those of a snapshot. Errors: Problem when the file is missing or damaged."""
     try:
-        return dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
+        return dict(torch.load(folder / name, map_location="cpu", weights_only=True))
     except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-        raise Problem(damaged(folder, "weights.pt", str(error).splitlines()[0])) from error
+        raise Problem(damaged(folder, name, str(error).splitlines()[0])) from error

@@ -33,7 +33,9 @@ def stream_of(run: RunSpec) -> Stream:
 
 
 def updates(run: RunSpec) -> int:
-    """Updates the run makes in total."""
+    """Updates the run makes in total; an analysis counts as one."""
+    if run.analysis:
+        return 1
     return sum(run.budget.updates(len(task.train)) for task in stream_of(run).tasks)
 
 
@@ -57,10 +59,11 @@ def seconds(requests: list[Request]) -> tuple[list[float | None], str]:
     for request in requests:
         rows = timed[request.paper, request.tier]
         run = request.run
-        keys: list[tuple[Any, ...]] = [(request.spec, request.case), (run.learner.name, run.model.name)]
+        keys: list[tuple[Any, ...]] = [(request.spec, request.case)]
+        keys += [(run.analysis.name, run.model.name)] if run.analysis else [(run.learner.name, run.model.name)]
         per_update = next((rows[k] for k in keys if k in rows), None)
         ways.add("runs like them" if per_update else "arithmetic")
-        guess = _arithmetic(run) if per_update is None else per_update
+        guess = (None if run.analysis else _arithmetic(run)) if per_update is None else per_update
         found.append(None if guess is None else guess * updates(run))
     return found, " and ".join(sorted(ways))
 
@@ -77,6 +80,8 @@ def _timed(paper: str, tier: str) -> dict[tuple[Any, ...], float]:
     both["each"] = both["seconds"] / both["updates"]
     both["case"] = both["case"].fillna("")
     found: dict[tuple[Any, ...], float] = {}
+    if "analysis.name" in both:
+        both["learner.name"] = both["analysis.name"].fillna(both["learner.name"])
     for keys in (["learner.name", "model.name"], ["spec", "case"]):
         found |= {tuple(key): float(value) for key, value in both.groupby(keys)["each"].median().items()}  # type: ignore[arg-type]
     return found

@@ -11,7 +11,6 @@ from common import checkpoint, lock
 from common.batches import Batches
 from common.build import build, fabric_for
 from common.checkpoint import Cursor
-from common.errors import Busy
 from common.evaluate import correct
 from common.files import write_json
 from common.places import runs_dir
@@ -19,8 +18,9 @@ from common.progress import Clock, Facts
 from common.provenance import provenance
 from common.ranks import Ranks
 from common.record import RunFolder, Trace
+from common.sitting import Stopped, sitting
 from common.spec import RunSpec
-from common.streams.stream import Task
+from common.streams.stream import Stream, Task
 
 
 @dataclass
@@ -43,10 +43,6 @@ class Place:
     watch: Callable[[int, int], None] = field(default=lambda updates, total: None)
 
 
-class Stopped(Exception):
-    """The run was asked to leave; its checkpoint is saved."""
-
-
 def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
     """The folder of the finished run: does nothing when it is done, resumes it when it was interrupted.
 
@@ -61,21 +57,8 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
     with ranks.led(lock.held(folder.path)) as still_held:
         if ranks.told(folder.done()):  # by another process, between our look and our lock
             return folder
-        before, kept = folder.status(), ("updates", "seconds", "sittings", "redone")
-        status = {key: before.get(key, 0) for key in kept} | {"state": "running", "total": 0}
-        try:
-            status["starts"] = folder.starts() + 1
+        with sitting(folder, ranks.lead) as status:
             _carry_out(_Run(spec, place, folder, status, ranks, still_held))
-        except Busy:  # another process has the folder now: nothing of ours is written any more
-            raise
-        except (Stopped, KeyboardInterrupt):
-            if ranks.lead:
-                folder.write_status(**status | {"state": "interrupted"})
-            raise
-        except BaseException as error:
-            if ranks.lead:
-                folder.write_status(**status | {"state": "failed", "error": f"{type(error).__name__}: {error}"})
-            raise
     return folder
 
 
@@ -101,6 +84,14 @@ def _carry_out(run: "_Run") -> None:
         learner.end(task)
         run.cursor = Cursor(task.index + 1, 0, run.cursor.updates)
     run.finish()
+
+
+def introduce(folder: RunFolder, spec: RunSpec, stream: Stream, device: str, processes: int = 1) -> None:
+    """Nothing; the folder says what the run is and where it comes from."""
+    about = {"digest": stream.digest(), "text": str(stream), "lossy": stream.images.lossy}
+    write_json(folder.path / "spec.json", spec.science | {"run_id": spec.run_id})
+    origin = provenance(device, torch.get_num_threads()) | {"stream": about, "processes": processes}
+    write_json(folder.path / "provenance.json", origin)
 
 
 def evaluate_at(every: int, updates: int, last: bool) -> bool:
@@ -130,20 +121,13 @@ class _Run:
         self.cursor, self.trace = resumed or (Cursor(), Trace(self.held_out.offsets, np.cumsum(self.steps)))
         ranks.agree("the checkpoint they go on from", self.cursor)
         if resumed is None and ranks.lead:
-            self._introduce(str(fabric.device))
+            introduce(folder, spec, self.stream, str(fabric.device), ranks.world)
         self.facts = Facts(self.trace, self.cursor.updates)
         self.clock = Clock(status["seconds"])
         status["sittings"] += 1
         status["redone"] += max(0, status["updates"] - self.cursor.updates)  # what a sudden death had cost
         status["total"] = sum(self.steps)
         self._report()
-
-    def _introduce(self, device: str) -> None:
-        """Writes what the run is and where it comes from."""
-        about = {"digest": self.stream.digest(), "text": str(self.stream), "lossy": self.stream.images.lossy}
-        write_json(self.folder.path / "spec.json", self.spec.science | {"run_id": self.spec.run_id})
-        origin = provenance(device, torch.get_num_threads()) | {"stream": about, "processes": self.ranks.world}
-        write_json(self.folder.path / "provenance.json", origin)
 
     def evaluate(self, task: Task) -> None:
         """Measures all tasks seen so far, `task` included."""

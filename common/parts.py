@@ -17,8 +17,8 @@ from typing import Any, Literal
 from common.errors import Problem, nearest
 from common.files import sha256_bytes
 
-Kind = Literal["stream", "model", "learner", "optimiser"]
-KINDS: tuple[Kind, ...] = ("stream", "model", "learner", "optimiser")
+Kind = Literal["stream", "model", "learner", "optimiser", "analysis"]
+KINDS: tuple[Kind, ...] = ("stream", "model", "learner", "optimiser")  # those that every run has
 
 # name -> (dotted path, version). Raise the version when the meaning changes: new run ids follow.
 REGISTRY: dict[Kind, dict[str, tuple[str, int]]] = {
@@ -48,6 +48,7 @@ REGISTRY: dict[Kind, dict[str, tuple[str, int]]] = {
         "sgd": ("common.optimisers.sgd", 1),
         "adam": ("common.optimisers.adam", 1),
     },
+    "analysis": {},
 }
 
 REQUIRED = object()  # marks a parameter without a default

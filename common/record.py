@@ -6,8 +6,10 @@ runs/<run_id>/  spec.json        the resolved specification
                 checkpoint.pt    newest complete state while under way
                 trace.npz        every fact of the finished run
                 weights.pt       the final weights
+                facts.csv        what an analysis found, in place of trace and weights
 """
 
+import csv
 import io
 import os
 import socket
@@ -16,12 +18,15 @@ import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from common.errors import Problem
 from common.files import read_json, write_atomic, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_STARTS = 5  # that often a run may die without getting on before it counts as failed
 STALE_SECONDS = 600  # a run on another host that has not reported for this long counts as lost
@@ -165,6 +170,25 @@ class RunFolder:
             raise Problem(f"Run {self.run_id} has no trace yet ({path} is missing). Run its target again.") from None
         except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise Problem(damaged(self.path, "trace.npz", error)) from error
+
+    def write_facts(self, facts: list[dict[str, Any]]) -> None:
+        """Stores what an analysis found, one row a fact; numbers with eight digits."""
+        columns = list(dict.fromkeys(key for fact in facts for key in fact))
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+        writer.writeheader()
+        for fact in facts:
+            writer.writerow({k: f"{v:.8g}" if isinstance(v, float) else v for k, v in fact.items()})
+        write_atomic(self.path / "facts.csv", buffer.getvalue())
+
+    def facts(self) -> "pd.DataFrame":
+        """What an analysis found. Errors: Problem when it is missing or damaged."""
+        import pandas as pd
+
+        try:
+            return pd.read_csv(self.path / "facts.csv")
+        except (OSError, ValueError) as error:
+            raise Problem(damaged(self.path, "facts.csv", error)) from error
 
 
 def damaged(folder: Path, name: str, error: object) -> str:

@@ -55,7 +55,10 @@ class PartSpec:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One run, fully resolved. `run_id` is the same for the same request on every machine with the same data."""
+    """One run, fully resolved. `run_id` is the same for the same request on every machine with the same data.
+
+    With an `analysis` it trains nothing: it analyses its parent, whose settings stand beside it for the tables.
+    """
 
     data: str
     data_digest: str
@@ -69,32 +72,41 @@ class RunSpec:
     precision: str = "32"
     parent: dict[str, str] | None = None
     loop: int = field(default=LOOP_VERSION)
+    analysis: PartSpec | None = None
 
     @cached_property
     def science(self) -> dict[str, Any]:
         """The specification as plain nested dictionaries, as it is stored and digested."""
         whole = {name: getattr(self, name) for name in ("data", "data_digest", "seed", "precision", "parent", "loop")}
-        return whole | {name: dict(vars(getattr(self, name))) for name in (*parts.KINDS, "budget", "evaluation")}
+        names = (*parts.KINDS, "budget", "evaluation", *(("analysis",) if self.analysis else ()))
+        return whole | {name: dict(vars(getattr(self, name))) for name in names}
 
     @cached_property
     def run_id(self) -> str:
-        """`<learner>-<data>-s<seed>-<12 hex digits>`: a readable head and the digest that decides."""
+        """`<learner or analysis>-<data>-s<seed>-<12 hex digits>`: a readable head and the digest that decides."""
         raw = json.dumps(self.science, sort_keys=True).encode()
-        learner = self.learner.name.rpartition(".")[2]
-        return f"{learner}-{self.data}-s{self.seed}-{sha256_bytes(raw)[:12]}".lower()
+        head = (self.analysis or self.learner).name.rpartition(".")[2]
+        return f"{head}-{self.data}-s{self.seed}-{sha256_bytes(raw)[:12]}".lower()
 
     @classmethod
     def of(cls, science: dict[str, Any]) -> "RunSpec":
         """The RunSpec whose `science` was stored."""
         made: dict[str, Any] = {kind: PartSpec(**science[kind]) for kind in parts.KINDS}
         made |= {"budget": Budget(**science["budget"]), "evaluation": Evaluation(**science["evaluation"])}
-        return cls(**science | made)
+        analysis = PartSpec(**science["analysis"]) if "analysis" in science else None
+        return cls(**science | made | {"analysis": analysis})
+
+    def analysed(self, analysis: PartSpec) -> "RunSpec":
+        """The run that analyses this one."""
+        return dataclasses.replace(self, parent={"run": self.run_id, "take": "all"}, analysis=analysis)
 
     def flat(self) -> dict[str, Any]:
         """Columns of the table of runs: 'stream.tasks', 'learner.alpha', ... one per setting."""
         columns: dict[str, Any] = {"data": self.data, "precision": self.precision, "seed": self.seed}
-        for kind in parts.KINDS:
-            part: PartSpec = getattr(self, kind)
+        for kind in (*parts.KINDS, "analysis"):
+            part: PartSpec | None = getattr(self, kind)
+            if part is None:
+                continue
             columns[f"{kind}.name"] = part.name
             columns |= {f"{kind}.{key}": value for key, value in part.settings.items()}
         for name in ("budget", "evaluation"):
@@ -141,7 +153,7 @@ def resolve(raw: dict[str, Any], digest: str) -> RunSpec:
         f"'{key}' is no part of a run.{nearest(str(key), FIELDS)} Allowed: {', '.join(FIELDS)}."
         for key in raw.keys() - set(FIELDS)
     ]
-    chosen: Any = {kind: _part(kind, raw.get(kind), problems) for kind in parts.KINDS}
+    chosen: Any = {kind: part_of(kind, raw.get(kind), problems) for kind in parts.KINDS}
     budget = _typed(Budget, "budget", raw.get("budget"), problems)
     evaluation = _typed(Evaluation, "evaluation", raw.get("evaluation", {}), problems)
     values = {"data": raw.get("data"), "seed": raw.get("seed", 0), "precision": str(raw.get("precision", "32"))}
@@ -162,7 +174,8 @@ def resolve(raw: dict[str, Any], digest: str) -> RunSpec:
     return spec
 
 
-def _part(kind: parts.Kind, given: Any, problems: list[str]) -> PartSpec | None:
+def part_of(kind: parts.Kind, given: Any, problems: list[str]) -> PartSpec | None:
+    """The chosen part with its defaults filled in, or None with the problems noted."""
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         problems.append(f"{kind} is {given!r}, but must be a mapping with a name, such as {kind}: {{name: ...}}.")
         return None

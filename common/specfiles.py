@@ -6,6 +6,9 @@ Later wins: run, the tier's run, the case, the tier's case, what was selected, t
 that gives another `name` replaces the part; otherwise its settings are merged. A case may bring a grid and a `selected` of its own.
 `selected: [SPEC, ...]` takes the settings that `replicate select PAPER/SPEC` chose for the case of that name, or with
 SPEC/CASE for another one (papers/<paper>/selected/<tier>.yaml).
+
+`of: SPEC` makes a spec of analyses: each run of that spec of the same paper is analysed by `run: {analysis: {name: ...}}`.
+It has no seeds, cases or grid of its own; seeds, --case and overrides go to the runs that are analysed.
 """
 
 import copy
@@ -17,7 +20,7 @@ from common.errors import Problem, nearest
 from common.places import ROOT
 
 TIERS = ("smoke", "small", "full")
-KEYS = {"about", "extends", "run", "seeds", "cases", "grid", "tiers", "selected"}
+KEYS = {"about", "extends", "run", "seeds", "cases", "grid", "tiers", "selected", "of"}
 MAPPINGS = {"run", "cases", "grid", "tiers"}
 TIER_KEYS = {"run", "seeds", "cases", "grid", "selected"}
 
@@ -41,7 +44,11 @@ def load(paper: str, spec: str) -> dict[str, Any]:
     content["tiers"] = {
         tier: part for tier, part in content.get("tiers", {}).items() if tier in _own_tiers(paper, spec)
     }
-    return {"run": {}, "seeds": [0], "cases": {}, "grid": {}, "tiers": {}, **content}
+    if "of" in content and content["of"] not in specs(paper):
+        raise Problem(
+            f"of is {content['of']!r}, but {paper} has no such spec.{nearest(str(content['of']), specs(paper))}"
+        )
+    return {"run": {}, "seeds": [0], "cases": {}, "grid": {}, "tiers": {}, "paper": paper, **content}
 
 
 def _misshapen(content: dict[str, Any]) -> list[str]:
@@ -66,6 +73,10 @@ def _misshapen(content: dict[str, Any]) -> list[str]:
         for case, variant in cases.items() if isinstance(cases, dict) else ():
             if not isinstance(variant, dict | None) or not isinstance((variant or {}).get("grid", {}), dict):
                 wrong.append(f"The case '{case}' must be a mapping of settings (its grid too), but is {variant!r}.")
+        if "of" in content and (own := sorted(part.keys() & {"seeds", "cases", "grid", "selected"})):
+            wrong.append(
+                f"A spec of analyses (of: {content['of']}) takes {', '.join(own)} from the spec that it is of."
+            )
         if not isinstance(part.get("selected", []), str | list):
             wrong.append(f"'selected' must be the name of a spec or a list of them, but is {part['selected']!r}.")
     return wrong

@@ -2,13 +2,13 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from common.errors import Missing, Problem, Problems, nearest
 from common.places import ROOT
-from common.spec import RunSpec, resolve
+from common.spec import RunSpec, part_of, resolve
 from common.specfiles import TIERS, load, merge, nested, papers, read, specs
 from common.streams import data
 from common.words import seed_list
@@ -65,6 +65,8 @@ def expand(
             if tier not in content["tiers"]:
                 if "/" in target:
                     raise Problem(f"it has no tier '{tier}', only: {', '.join(content['tiers'])}.")
+            elif "of" in content:
+                found += _analyses(paper, spec, tier, content, overrides or {}, seeds, case)
             elif case is None or case in cases_of(content, tier):
                 found += _requests(paper, spec, tier, content, overrides or {}, seeds, case, problems)
         except Problem as problem:
@@ -78,6 +80,8 @@ def expand(
 
 def cases_of(content: dict[str, Any], tier: str) -> dict[str, Any]:
     """Cases of a spec at a tier. One that a tier sets to null is none there, one of the spec's that is null is nowhere."""
+    if "of" in content:
+        return cases_of(load(content["paper"], content["of"]), tier)
     own = (content["tiers"].get(tier) or {}).get("cases", {})
     gone = {k for k, v in content["cases"].items() if v is None}
     return {k: v for k, v in merge(content["cases"], own).items() if v is not None and k not in gone}
@@ -138,6 +142,37 @@ def _requests(
         except Problem as problem:
             problems.add(f"{paper}/{spec}" + (f" ({case})" if case else ""), problem)
     return found
+
+
+def _analyses(
+    paper: str,
+    spec: str,
+    tier: str,
+    content: dict[str, Any],
+    overrides: dict[str, Any],
+    seeds: list[int] | None,
+    case: str | None,
+) -> list[Request]:
+    """One request for each run of the spec that `content` is of: the run's analysis, with the run as its parent."""
+    own = {key: value for key, value in overrides.items() if key.partition(".")[0] == "analysis"}
+    others = {key: value for key, value in overrides.items() if key not in own}
+    raw = nested(content["run"])
+    for layer in ((content["tiers"][tier] or {}).get("run", {}), own):
+        raw = merge(raw, nested(layer))
+    problems = [
+        f"'{key}' is no setting of an analysis; it goes into {content['of']}." for key in raw if key != "analysis"
+    ]
+    analysis = part_of("analysis", raw.get("analysis"), problems)
+    if problems or analysis is None:
+        raise Problem(*problems)
+    read = {k: v for k, v in analysis.settings.items() if v and (k == "data" or k.endswith("_data"))}
+    digests = "".join(
+        f" {name}={data.digest(name)[:12]}" for name in read.values()
+    )  # what it reads is part of what it is
+    analysis = replace(analysis, version=analysis.version + digests)
+    of = f"{paper}/{content['of']}"
+    parents = [r for r in expand(of, tier, others, seeds, case) if f"{r.paper}/{r.spec}" == of]
+    return [Request(p.run.analysed(analysis), paper, spec, tier, p.case, (p,)) for p in parents]
 
 
 def _once(look: Callable[..., Any]) -> Callable[..., Any]:

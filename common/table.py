@@ -4,6 +4,7 @@ results/<paper>/<tier>/  runs.csv        one row a run: settings and metrics; th
                          provenance.csv  one row a run: seconds, host, device, code, date
                          curves.parquet  accuracy of each evaluated task at each evaluation, of the runs that figures show
                          scalars.parquet gradient norms of each update, where they were recorded
+                         facts.parquet   what the analyses found
 A run that is not in the runs folder is taken from the stored table by its id: same id, same run.
 """
 
@@ -53,6 +54,11 @@ class Tables:
     def scalars(self) -> "pd.DataFrame":
         """run_id, update (from 0), then one column per recorded gradient norm."""
         return _read_points(self.folder / "scalars.parquet")
+
+    @property
+    def facts(self) -> "pd.DataFrame":
+        """run_id and the columns of every fact that an analysis found."""
+        return _read_points(self.folder / "facts.parquet")
 
     @property
     def digest(self) -> str:
@@ -116,16 +122,27 @@ def measured(request: Request) -> dict[str, Any]:
     path = cache_dir() / "metrics" / f"{request.run_id}-{request.paper}-{measures_version(request.paper)}.json"
     if path.exists():
         return dict(read_json(path))
-    folder = RunFolder(runs_dir() / request.run_id)
-    trace = folder.trace()
-    accuracy = metrics.accuracy_matrix(trace["bits"], trace["offsets"], trace["seen"])
-    found: dict[str, Any] = dict(metrics.summarise(accuracy, trace["step"], trace["ends"]))
-    per_run = getattr(measures_of(request.paper), "per_run", None)
-    if per_run is not None:
-        found |= per_run(trace, accuracy)
+    found = _of_facts(request) if request.run.analysis else _of_trace(request)
     found = {name: float(f"{value:.8g}") for name, value in found.items()}  # the precision of the stored table
     write_json(path, found)
     return found
+
+
+def _of_trace(request: Request) -> dict[str, Any]:
+    """Metrics of a run that learned, with the paper's `per_run(trace, accuracy)`."""
+    trace = RunFolder(runs_dir() / request.run_id).trace()
+    accuracy = metrics.accuracy_matrix(trace["bits"], trace["offsets"], trace["seen"])
+    found: dict[str, Any] = dict(metrics.summarise(accuracy, trace["step"], trace["ends"]))
+    per_run = getattr(measures_of(request.paper), "per_run", None)
+    return found | (per_run(trace, accuracy) if per_run else {})
+
+
+def _of_facts(request: Request) -> dict[str, Any]:
+    """Measures of an analysis: the paper's `per_analysis(name, facts)`."""
+    assert request.run.analysis is not None
+    per_analysis = getattr(measures_of(request.paper), "per_analysis", None)
+    facts = RunFolder(runs_dir() / request.run_id).facts()
+    return per_analysis(request.run.analysis.name.rpartition(".")[2], facts) if per_analysis else {}
 
 
 @cache
@@ -169,7 +186,7 @@ def collect(requests: list[Request], folder: Path, store: bool = True, asked: As
             write_json(folder / "request.json", {"asked": asked.words})
         _write_if_new(folder / "runs.csv", runs.to_csv(index=False, float_format="%.8g", lineterminator="\n").encode())
         _store_provenance(list(runs["run_id"].unique()), fresh, folder)
-        for name, points in (("curves", _curve), ("scalars", _scalars)):
+        for name, points in (("curves", _curve), ("scalars", _scalars), ("facts", _facts)):
             _store_points(folder / f"{name}.parquet", list(runs["run_id"].unique()), fresh, points)
         runs = _parsed(folder / "runs.csv")
     return Tables(runs, folder)
@@ -248,7 +265,8 @@ def _store_points(path: Path, wanted: list[str], fresh: Fresh, points: "Callable
     if not frames:
         return
     whole = pd.concat(frames)
-    whole = whole.sort_values([c for c in ("run_id", "step", "task", "update") if c in whole], kind="stable")
+    by = ("run_id",) if path.stem == "facts" else ("run_id", "step", "task", "update")  # facts keep their own order
+    whole = whole.sort_values([c for c in by if c in whole], kind="stable")
     whole["run_id"] = whole["run_id"].astype(str).astype("category")
     buffer = io.BytesIO()
     whole.reset_index(drop=True).to_parquet(buffer, compression="zstd", index=False)
@@ -268,10 +286,22 @@ def _read_points(path: Path) -> "pd.DataFrame":
     return pd.read_parquet(path)
 
 
+def _facts(request: Request) -> "pd.DataFrame":
+    import pandas as pd
+
+    if not request.run.analysis:
+        return pd.DataFrame({"run_id": []})
+    facts = RunFolder(runs_dir() / request.run_id).facts()
+    facts.insert(0, "run_id", request.run_id)
+    return facts
+
+
 def _curve(request: Request) -> "pd.DataFrame":
     import numpy as np
     import pandas as pd
 
+    if request.run.analysis:
+        return pd.DataFrame({"run_id": []})
     trace = RunFolder(runs_dir() / request.run_id).trace()
     accuracy = metrics.accuracy_matrix(trace["bits"], trace["offsets"], trace["seen"])
     rows, tasks = np.nonzero(~np.isnan(accuracy))
@@ -283,6 +313,8 @@ def _scalars(request: Request) -> "pd.DataFrame":
     import numpy as np
     import pandas as pd
 
+    if request.run.analysis:
+        return pd.DataFrame({"run_id": []})
     trace = RunFolder(runs_dir() / request.run_id).trace()
     columns = {name[2:]: values for name, values in trace.items() if name.startswith("s_grad_")}
     if not columns:

@@ -37,7 +37,7 @@ def work(pipe: Any, settings: "Settings", gpu: str | None) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before torch looks
     import torch
 
-    from common import loop, table
+    from common import analyse, loop, table
 
     torch.set_num_threads(settings.threads)
     heard = time.monotonic()
@@ -66,7 +66,7 @@ def work(pipe: Any, settings: "Settings", gpu: str | None) -> None:
         if request is None:
             return
         try:
-            loop.run(request.run, place)
+            (analyse.run if request.run.analysis else loop.run)(request.run, place)
             table.measured(request)
             answer: str | Busy | None = None
         except loop.Stopped:

@@ -44,9 +44,9 @@ def small() -> Callable[..., Any]:
 @pytest.fixture
 def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
     """A papers folder with nothing but the paper "toy"; paper("name", {...} or text) writes one of its specs."""
-    from common import drawings, specfiles, sweep, table, verbs
+    from common import drawings, reading, specfiles, sweep, table
 
-    for module in (drawings, specfiles, sweep, table, verbs):
+    for module in (drawings, reading, specfiles, sweep, table):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     for cached in (table.measures_of, table.measures_version):
         cached.cache_clear()

@@ -1,0 +1,100 @@
+"""Analyses of finished runs: build the parent as it ended, hand it to the analysis, store the facts it gives.
+
+An analysis is a function `analysis(trained, *, setting=..., ...)` that yields facts, mappings of plain values such as
+{"layer": "conv3", "quantity": "rank", "value": 12}. It is a run like any other: its own folder, resumed by starting anew.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from common import checkpoint, lock, parts
+from common.build import build, fabric_for
+from common.errors import Problem
+from common.files import read_json
+from common.learners.base import Learner
+from common.loop import Place, introduce
+from common.places import runs_dir
+from common.progress import Clock
+from common.record import RunFolder
+from common.sitting import Stopped, sitting
+from common.spec import RunSpec
+from common.streams.stream import Stream
+
+Fact = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run: its spec, its stream, its learner with the final weights, all on the device, in evaluation mode."""
+
+    spec: RunSpec
+    folder: RunFolder
+    stream: Stream
+    learner: Learner
+
+    @property
+    def net(self) -> nn.Module:
+        """The network."""
+        return self.learner.net
+
+    def weights(self, updates: int | None = None) -> dict[str, torch.Tensor]:
+        """The final weights, or those after that many updates. Errors: Problem when no such snapshot was kept."""
+        if updates is None:
+            return checkpoint.read_weights(self.folder.path)
+        return checkpoint.read_weights(self.folder.path, f"snapshots/{updates}.pt")
+
+
+def trained(run_id: str, device: str = "auto") -> Trained:
+    """A finished run, ready to be looked into. Errors: Problem when it is not done, or made by other code."""
+    folder = RunFolder(runs_dir() / run_id)
+    if not folder.done():
+        raise Problem(f"Run {run_id} is not done, so there is nothing to analyse yet. Run its target first.")
+    stored = read_json(folder.path / "spec.json")
+    spec = RunSpec.of({key: value for key, value in stored.items() if key != "run_id"})
+    if spec.run_id != run_id:
+        raise Problem(
+            f"The spec stored in {folder.path} gives another id ({spec.run_id}): it was changed. Run it anew."
+        )
+    stream, learner = build(spec, fabric_for(device, spec.precision))
+    learner.net.load_state_dict(checkpoint.read_weights(folder.path))
+    learner.net.eval()
+    return Trained(spec, folder, stream, learner)
+
+
+def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
+    """The folder of the finished analysis; does nothing when it is done. Errors: as loop.run."""
+    place = place or Place()
+    folder = RunFolder(runs_dir() / spec.run_id)
+    if folder.done():
+        return folder
+    with lock.held(folder.path) as still_held, sitting(folder) as status:
+        clock = Clock(status["seconds"])
+        status |= {"sittings": status["sittings"] + 1, "updates": 0, "total": 1}
+        folder.write_status(**status)
+        facts = []
+        for fact in _facts(spec, place, folder):
+            facts.append(fact)
+            if place.stop():
+                raise Stopped
+            if clock.report_now(place.status_seconds):
+                still_held()
+                folder.write_status(**status | {"seconds": clock.seconds()})
+        still_held()
+        folder.write_facts(facts)
+        folder.write_status(**status | {"state": "done", "updates": 1, "seconds": clock.seconds()})
+    return folder
+
+
+def _facts(spec: RunSpec, place: Place, folder: RunFolder) -> Iterator[Fact]:
+    assert spec.analysis is not None
+    assert spec.parent is not None
+    found = trained(spec.parent["run"], place.device)
+    device = str(next(found.net.parameters()).device)
+    introduce(folder, spec, found.stream, device)
+    analysis = parts.find("analysis", spec.analysis.name).load()
+    with torch.random.fork_rng():
+        yield from analysis(found, **spec.analysis.settings)

@@ -1,0 +1,166 @@
+"""The verbs that read what is stored: tables, figures, verdicts, and where a result came from. Nothing runs."""
+
+from pathlib import Path
+from typing import Any
+
+from common import specfiles, sweep, table
+from common.errors import Problem, nearest
+from common.places import ROOT, runs_dir
+from common.record import RunFolder
+from common.sweep import TIERS
+from common.targets import Overrides, Seeds, check_case, papers_of, reachable
+
+
+def claims(
+    target: str, tier: str | None = None, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
+) -> list[dict[str, Any]]:
+    """The verdict of every claim of the target at the tier (or at all tiers), from the stored traces.
+
+    Of PAPER/SPEC, the claims on that spec. Errors: Problem for overrides: claims are about specs as they stand.
+    """
+    from common import verdicts
+
+    if overrides:
+        words = ", ".join(f"{key}={value}" for key, value in overrides.items())
+        raise Problem(
+            f"Claims are about a paper's specs as they stand, not under {words}. See what it gives: replicate run."
+        )
+    rows: list[dict[str, Any]] = []
+    check_case(target, case)
+    for paper in papers_of(target):
+        functions = getattr(table.measures_of(paper), "MEASURES", {})
+        specs = {spec for _, spec in sweep.targets(target)}
+        wanted = [c for c in claims_of(paper) if "/" not in target or specs & set(c.runs.get("spec", specs))]
+        for name in (tier,) if tier else TIERS:
+            runs = tables(paper, name, None, seeds, case).runs
+            if seeds is not None and len(runs):
+                runs = runs[runs["seed"].isin(seeds)]
+            rows += verdicts.judge(wanted, runs, name, functions)
+    return rows
+
+
+def figures(
+    target: str,
+    tier: str | None = None,
+    overrides: Overrides = None,
+    seeds: Seeds = None,
+    case: str | None = None,
+    quiet: bool = True,
+) -> list[str]:
+    """Paths of the figures and tables of the target's papers, made anew from the stored traces.
+
+    Overridden settings, and seeds that the specs do not have, make figures of their own, of the target's runs alone.
+    """
+    from common import report
+
+    made: list[str] = []
+    check_case(target, case)
+    for paper in papers_of(target):
+        for name in (tier,) if tier else TIERS:
+            own = target if "/" in target else paper
+            stored = tables(own, name, overrides, seeds, case, store=True)
+            if not stored.runs.empty:
+                rows = claims(paper, name) if stored.folder.name == name else []
+                made += report.make(paper, stored, rows, quiet)
+    return made
+
+
+def summary(
+    target: str, tier: str, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
+) -> list[dict[str, Any]]:
+    """Mean metrics over seeds, in percent, one row a spec and case of the target."""
+    rows = []
+    for paper in papers_of(target):
+        runs = tables(target if "/" in target else paper, tier, overrides, seeds, case).runs
+        shown = [name for name in ("acc", "forg", "min_acc", "wc_acc", "wf10") if name in runs]
+        for (spec, name), own in runs.groupby(["spec", "case"], dropna=False) if len(runs) else ():
+            means = {column: round(100 * float(own[column].mean()), 1) for column in shown}
+            rows.append(
+                {"spec": f"{paper}/{spec}", "case": str(name), "seeds": sorted(own["seed"].unique().tolist()), **means}
+            )
+    return rows
+
+
+def tables(
+    target: str,
+    tier: str,
+    overrides: Overrides = None,
+    seeds: Seeds = None,
+    case: str | None = None,
+    store: bool = False,
+) -> table.Tables:
+    """The tables of a paper at a tier; runs that were never made are not in them.
+
+    target: PAPER, or PAPER/SPEC, which matters where settings are overridden or seeds are asked for that the specs do
+    not have: such tables hold the target's runs alone and lie in a folder of their own beside the paper's.
+    """
+    import pandas as pd
+
+    if target == "all":
+        raise Problem(f"tables are of one paper, but the target is 'all'. Papers: {', '.join(specfiles.papers())}.")
+    paper = target.partition("/")[0]
+    requests = [] if overrides else reachable(paper, tier)
+    asked = None
+    if overrides or (seeds is not None and not set(seeds) <= {r.run.seed for r in requests}):
+        requests = reachable(target, tier, overrides, seeds, case)
+        asked = table.Asked(target, tuple(sorted((overrides or {}).items())), tuple(seeds or ()), case or "")
+    folder = table.folder_of(paper, tier, asked)
+    if requests:
+        return table.collect(requests, folder, store, asked)
+    stored = table.stored_runs(folder)
+    return table.Tables(pd.DataFrame() if stored is None else stored, folder)
+
+
+def show(what: str) -> dict[str, Any]:
+    """Where a run or a figure came from: spec, code, data, host, time and the command that makes it again."""
+    path = Path(what)
+    if path.suffix in (".png", ".pdf") or (path.exists() and path.is_file()):
+        from common import report
+
+        return report.origin(path)
+    folders = sorted(runs_dir().iterdir()) if runs_dir().is_dir() else []
+    matches = [p for p in folders if what and p.name.startswith(what) and (p / "spec.json").exists()]
+    matches = [p for p in matches if p.name == what] or matches
+    if len(matches) != 1:
+        which = f"{len(matches)} runs begin with it" if matches else f"there is no such run in {runs_dir()}"
+        raise Problem(f"'{what}' names neither a figure file nor one run: {which}. Run ids: replicate status all.")
+    folder = RunFolder(matches[0])
+    known = [r for t in TIERS for r in reachable("all", t) if r.run_id == folder.run_id]
+    again = [f"replicate run {r.paper}/{r.spec} --tier {r.tier} --seeds {r.run.seed}" for r in known]
+    return {
+        "run": folder.run_id,
+        "spec": folder.spec(),
+        "status": folder.status(),
+        "provenance": folder.provenance(),
+        "again": again[0] if again else folder.provenance()["command"],
+    }
+
+
+def claims_of(paper: str) -> list[Any]:
+    """The claims of a paper, none where it has no claims.yaml."""
+    from common.claim_lock import check_lock
+    from common.claims import load_claims
+
+    path = ROOT / "papers" / paper / "claims.yaml"
+    claims = load_claims(path) if path.exists() else []
+    wrong = check_lock(claims, path.with_suffix(".lock"))
+    for claim in claims:
+        for spec in claim.runs.get("spec", ()):
+            if spec not in specfiles.specs(paper):
+                near = nearest(str(spec), specfiles.specs(paper))
+                wrong.append(f"{path}, claim {claim.id}: {paper} has no spec '{spec}'.{near}")
+    if wrong:
+        raise Problem(*wrong)
+    return claims
+
+
+def write_verdicts(target: str) -> list[str]:
+    """Paths of the README files whose verdict tables were renewed, after judging the stored tables of every tier."""
+    from common import report
+
+    for paper in papers_of(target):
+        for tier in TIERS:
+            stored = tables(paper, tier)
+            if not stored.runs.empty:
+                report.store_verdicts(paper, stored, claims(paper, tier))
+    return report.write_readmes()

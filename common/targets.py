@@ -1,0 +1,68 @@
+"""What a target means here and now: its runs as far as they can be had, and the updates they will make."""
+
+import contextlib
+from typing import Any
+
+from common import estimate, specfiles, sweep
+from common.errors import Missing, Problem, nearest
+from common.sweep import TIERS, Request
+
+Overrides = dict[str, Any] | None
+Seeds = list[int] | None
+
+
+def reachable(
+    target: str, tier: str, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
+) -> list[Request]:
+    """The requests of a target at a tier, as far as their data and selections are here. Errors: all other Problems."""
+    found: list[Request] = []
+    for paper, spec in sweep.targets(target):
+        content = specfiles.load(paper, spec)
+        if tier in content["tiers"] and (case is None or case in sweep.cases_of(content, tier)):
+            with contextlib.suppress(Missing):
+                found += sweep.expand(f"{paper}/{spec}", tier, overrides, seeds, case)
+    return sweep.with_parents(found)
+
+
+def check_case(target: str, case: str | None) -> None:
+    """Nothing. Errors: Problem for a case that no spec of the target has at any tier."""
+    cases = {name for tier in TIERS for name in sweep.cases(target, tier)}
+    if case is not None and case not in cases:
+        raise Problem(
+            f"No spec of {target} has a case '{case}'.{nearest(case, cases)} Cases: {', '.join(sorted(cases))}."
+        )
+
+
+def updates_of(requests: list[Request]) -> dict[str, int]:
+    """Updates of each run. Builds every stream, so that impossible ones are refused before anything runs."""
+    found, problems = {}, []
+    for request in requests:
+        try:
+            found[request.run_id] = estimate.updates(request.run)
+        except Problem as problem:
+            problems += [f"{request.paper}/{request.spec}: {message}" for message in problem.messages]
+    if problems:
+        raise Problem(*dict.fromkeys(problems))
+    return found
+
+
+def rows_of(
+    target: str, tier: str | None, overrides: Overrides, seeds: Seeds, case: str | None
+) -> list[dict[str, Any]]:
+    """Every run of a target, as the first columns of the table of states."""
+    check_case(target, case)
+    return [
+        {
+            "run": r.run_id, "spec": f"{r.paper}/{r.spec}", "case": r.case, "tier": name, "seed": r.run.seed,
+        }
+        for name in ((tier,) if tier else TIERS)
+        for r in reachable(target, name, overrides, seeds, case)
+    ]  # fmt: skip
+
+
+def papers_of(target: str) -> list[str]:
+    return sorted({paper for paper, _ in sweep.targets(target)})
+
+
+def spec_names(requests: list[Request]) -> list[str]:
+    return sorted({f"{r.paper}/{r.spec}" for r in requests})
