@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HEAVY = {"torch", "torchvision", "lightning", "timm"}
 # every other module of common/ can be imported without torch
 WITH_TORCH = (
-    "common.loop", "common.build", "common.batches", "common.progress", "common.checkpoint", "common.evaluate",
+    "common.loop", "common.analyse", "common.build", "common.batches", "common.progress", "common.checkpoint", "common.evaluate",
     "common.ranks", "common.process_group", "common.optimisers", "common.learners", "common.models", "common.streams.resident",
 )  # fmt: skip
 PLAIN = {"common.errors", "common.files", "common.places"}  # what every room may use
@@ -48,7 +48,8 @@ MAY: dict[str, set[str]] = {
     "common.gpus": set(),
     "common.bar": {"common.record", "tqdm"},
     "common.launch": {"common.spec", "common.record", "common.sweep", "common.worker", "common.bar", "common.gpus"},
-    "common.worker": {"common.launch", "common.loop", "common.table", "torch"},
+    "common.sitting": {"common.record"},
+    "common.worker": {"common.launch", "common.loop", "common.analyse", "common.table", "torch"},
     "common.cluster": {"common.spec", "common.parts", "common.record", "common.sweep", "common.launch", "common.bar",
                        "common.estimate", "common.provenance", "common.scheduler", "common.worker", "common.loop",
                        "common.table", "yaml", "submitit"},
