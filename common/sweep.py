@@ -229,13 +229,14 @@ def selected_path(paper: str, tier: str) -> Path:
     return ROOT / "papers" / paper / "selected" / f"{tier}.yaml"
 
 
-def selected(paper: str, tier: str, case: str, sources: tuple[str, ...]) -> dict[str, Any]:
+def selected(paper: str, tier: str, case: str, sources: tuple[str, ...] | str) -> dict[str, Any]:
     """Settings chosen for a case by the first source that has it. Errors: Problem while nothing is selected yet."""
-    if not sources:
+    names = _listed(sources)
+    if not names:
         return {}
     path = selected_path(paper, tier)
     known = read(path) if path.exists() else {}
-    for source in sources:
+    for source in names:
         spec, _, other = source.partition("/")
         if spec not in known:
             raise Missing(
