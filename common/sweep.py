@@ -1,7 +1,7 @@
 """From a target (`all`, PAPER or PAPER/SPEC) to the list of runs it asks for. The order of layers is in specfiles.py."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -192,7 +192,7 @@ def _once(look: Callable[..., Any]) -> Callable[..., Any]:
     return answer
 
 
-def _listed(names: list[str] | str) -> tuple[str, ...]:
+def _listed(names: Iterable[str] | str) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
