@@ -122,7 +122,12 @@ def _requests(
         variant = {k: v for k, v in cases[case].items() if k not in ("grid", "selected")}
         raw = shared
         try:
-            for layer in (variant, taken(paper, tier, case, _listed(cases[case].get("selected", chosen))), point, overrides):
+            for layer in (
+                variant,
+                taken(paper, tier, case, _listed(cases[case].get("selected", chosen))),
+                point,
+                overrides,
+            ):
                 raw = merge(raw, nested(layer))
             parent = _parent(raw, tier, raw.get("seed", seed), f"{paper}/{spec}")
             identity = {
