@@ -14,6 +14,7 @@ HEAVY = {"torch", "torchvision", "lightning", "timm"}
 WITH_TORCH = (
     "common.loop", "common.analyse", "common.build", "common.batches", "common.progress", "common.checkpoint", "common.evaluate",
     "common.ranks", "common.process_group", "common.optimisers", "common.learners", "common.models", "common.streams.resident",
+    "common.analysis",
 )  # fmt: skip
 PLAIN = {"common.errors", "common.files", "common.places"}  # what every room may use
 
@@ -44,6 +45,7 @@ MAY: dict[str, set[str]] = {
                         "timm", "numpy", "scipy"},
     "common.checkpoint": {"numpy", "torch", "common.learners", "common.record"},
     "common.evaluate": {"torch", "common.learners", "common.streams"},
+    "common.analysis": {"torch", "numpy", "common.rng"},
     "common.scheduler": set(),
     "common.gpus": set(),
     "common.bar": {"common.record", "tqdm"},
@@ -60,6 +62,7 @@ NEVER: dict[str, tuple[str, ...]] = {
     "common.streams": ("common.learners", "common.models", "common.loop"),
     "common.learners": ("common.loop", "common.models", "common.spec", "common.sweep"),
     "common.models": ("common.streams", "common.learners", "common.loop"),
+    "common.analysis": ("common.streams", "common.learners", "common.models", "common.loop", "common.record"),
 }
 
 
