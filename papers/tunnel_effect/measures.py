@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.analysis.tunnel import spearman, start
+from common.errors import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,6 +126,10 @@ def _development(facts: "pd.DataFrame") -> dict[str, float]:
     found = {"rank_p_end": float(rank["value"].iloc[-1]), "rank_p_early": max(early)}
     if 75 in by_step:
         found |= {"rank_p_75": by_step[75], "collapse_75": by_step[75] / max(early)}
+    moved = facts[facts["quantity"] == "weight change"]
+    last_step = moved[moved["step"] == moved["step"].max()]
+    late = last_step["index"] > last / 2
+    found["late_change"] = float(last_step[late]["value"].mean() / last_step[~late]["value"].mean())
     return found
 
 
