@@ -6,6 +6,7 @@ runs/<run_id>/  spec.json        the resolved specification
                 checkpoint.pt    newest complete state while under way
                 trace.npz        every fact of the finished run
                 weights.pt       the final weights
+                snapshots/       <updates>.pt: the weights after so many updates, where they were asked for
 """
 
 import io
@@ -165,6 +166,16 @@ class RunFolder:
             raise Problem(f"Run {self.run_id} has no trace yet ({path} is missing). Run its target again.") from None
         except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise Problem(damaged(self.path, "trace.npz", error)) from error
+
+
+def snapshot_path(folder: Path, updates: int) -> Path:
+    """Where a run keeps its weights after so many updates."""
+    return folder / "snapshots" / f"{updates}.pt"
+
+
+def snapshots(folder: Path) -> list[int]:
+    """After how many updates a run has kept its weights, ascending; empty when it kept none."""
+    return sorted(int(path.stem) for path in (folder / "snapshots").glob("[0-9]*.pt"))
 
 
 def damaged(folder: Path, name: str, error: object) -> str:
