@@ -43,9 +43,7 @@ class Trained:
 
     def weights(self, updates: int | None = None) -> dict[str, torch.Tensor]:
         """The final weights, or those after that many updates. Errors: Problem when no such snapshot was kept."""
-        if updates is None:
-            return checkpoint.read_weights(self.folder.path)
-        return checkpoint.read_weights(self.folder.path, f"snapshots/{updates}.pt")
+        return checkpoint.read_weights(self.folder.path, updates)
 
 
 def trained(run_id: str, device: str = "auto") -> Trained:

@@ -1,7 +1,6 @@
 """One file holds the whole state of a run under way: learner, optimiser, generators, position and trace so far."""
 
 import io
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from common.errors import Problem
 from common.files import sha256_bytes, write_atomic
 from common.learners.base import Learner
-from common.record import Trace, damaged
+from common.record import Trace, damaged, snapshot_path, snapshots
 
 
 @dataclass(frozen=True)
@@ -78,16 +77,26 @@ def read(folder: Path) -> dict[str, Any] | None:
     return dict(torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True))
 
 
-def save_weights(folder: Path, learner: Learner) -> None:
-    """Nothing; weights.pt holds the network's final weights, readable with torch.load(weights_only=True)."""
+def save_weights(path: Path, learner: Learner) -> None:
+    """Nothing; the file holds the network's weights as they are now, readable with torch.load(weights_only=True)."""
     buffer = io.BytesIO()
     torch.save({name: t.cpu() for name, t in learner.net.state_dict().items()}, buffer)
-    write_atomic(folder / "weights.pt", buffer.getvalue())
+    write_atomic(path, buffer.getvalue())
 
 
-def read_weights(folder: Path, name: str = "weights.pt") -> dict[str, torch.Tensor]:
-    """The final weights of a run, or those of a snapshot. Errors: Problem when the file is missing or damaged."""
+def read_weights(folder: Path, updates: int | None = None) -> dict[str, torch.Tensor]:
+    """The final weights of a run, or its snapshot after so many updates. Errors: Problem when damaged or not kept."""
+    path = folder / "weights.pt" if updates is None else snapshot_path(folder, updates)
     try:
-        return dict(torch.load(folder / name, map_location="cpu", weights_only=True))
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-        raise Problem(damaged(folder, name, str(error).splitlines()[0])) from error
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except FileNotFoundError:
+        if updates is None:
+            raise Problem(damaged(folder, path.name, "it is missing")) from None
+        kept = ", ".join(map(str, snapshots(folder))) or "none"
+        raise Problem(
+            f"Run {folder.name} kept no weights after {updates} updates; kept: {kept}. Ask for them with "
+            "evaluation.snapshots, which makes it another run."
+        ) from None
+    except Exception as error:  # a damaged file may raise nearly anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Problem(damaged(folder, path.relative_to(folder).as_posix(), reason)) from error

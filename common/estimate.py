@@ -5,7 +5,7 @@ import math
 from functools import cache
 from typing import Any
 
-from common import table
+from common import networks, table
 from common.spec import RunSpec
 from common.streams import data
 from common.streams.stream import Stream
@@ -112,4 +112,6 @@ def forward_macs(run: RunSpec, pixels: int, channels: int, size: int) -> float |
         return float(sum(9 * a * b * s * s for a, b, s in pairs))
     if run.model.name == "slim_resnet18":
         return 54.6e6 * (settings["width"] / 20) ** 2 * (size / 32) ** 2  # 54.6 M at 32 pixels, counted
+    if run.model.name in networks.MACS:
+        return networks.MACS[run.model.name](settings, channels, size)
     return None

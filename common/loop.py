@@ -17,7 +17,8 @@ from common.places import runs_dir
 from common.progress import Clock, Facts
 from common.provenance import provenance
 from common.ranks import Ranks
-from common.record import RunFolder, Trace
+from common.record import RunFolder, Trace, snapshot_path
+from common.schedules import set_rate
 from common.sitting import Stopped, sitting
 from common.spec import RunSpec
 from common.streams.stream import Stream, Task
@@ -67,6 +68,7 @@ def _carry_out(run: "_Run") -> None:
     learner = run.learner
     if run.cursor.updates == 0 and not run.trace.step:
         run.evaluate(run.stream.tasks[0])
+        run.snapshot(last=False)
     for task in run.stream.tasks[run.cursor.task :]:
         if run.cursor.step == 0:
             if run.spec.optimiser.settings.get("fresh", True):
@@ -76,10 +78,13 @@ def _carry_out(run: "_Run") -> None:
         if learner.ranks is not None:
             learner.ranks.check(learner, batches.at(0))
         for step in range(run.cursor.step, run.steps[task.index]):
+            set_rate(learner.optimiser, step, run.steps[task.index])
             run.facts.noted(learner.update(batches.at(step)))
             run.cursor = Cursor(task.index, step + 1, run.cursor.updates + 1)
-            if evaluate_at(run.spec.evaluation.every, run.cursor.updates, last=step + 1 == run.steps[task.index]):
+            last = step + 1 == run.steps[task.index]
+            if evaluate_at(run.spec.evaluation.every, run.cursor.updates, last):
                 run.evaluate(task)
+            run.snapshot(last)
             run.save_and_report()
         learner.end(task)
         run.cursor = Cursor(task.index + 1, 0, run.cursor.updates)
@@ -134,6 +139,13 @@ class _Run:
         hits = correct(self.learner, self.held_out, task.index + 1, self.place.evaluation_batch)
         self.facts.evaluated(self.cursor.updates, task.index, hits)
 
+    def snapshot(self, last: bool) -> None:
+        """Keeps the weights where the plan asks for it. Before the checkpoint, so that a resumed run has them all."""
+        wanted = self.spec.evaluation.snapshots
+        if wanted is not None and (last or self.cursor.updates in wanted) and self.ranks.lead:
+            self.still_held()
+            checkpoint.save_weights(snapshot_path(self.folder.path, self.cursor.updates), self.learner)
+
     def save_and_report(self) -> None:
         """Between two updates: a checkpoint when one is due or a stop is asked for, and the progress now and then."""
         place, updates = self.place, self.cursor.updates
@@ -171,7 +183,7 @@ class _Run:
         self.facts.flush()
         self.still_held()
         self.folder.write_trace(self.trace)
-        checkpoint.save_weights(self.folder.path, self.learner)
+        checkpoint.save_weights(self.folder.path / "weights.pt", self.learner)
         self.status["state"] = "done"
         self._report()
         (self.folder.path / "checkpoint.pt").unlink(missing_ok=True)

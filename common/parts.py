@@ -27,12 +27,16 @@ REGISTRY: dict[Kind, dict[str, tuple[str, int]]] = {
         "rotated": ("common.streams.builders.rotated", 1),
         "permuted": ("common.streams.builders.permuted", 1),
         "domains": ("common.streams.builders.domains", 1),
+        "subset": ("common.streams.subsets.subset", 1),
     },
     "model": {
         "mlp": ("common.models.small.mlp", 1),
         "small_cnn": ("common.models.small.small_cnn", 1),
         "slim_resnet18": ("common.models.resnet.slim_resnet18", 1),
         "timm": ("common.models.from_timm.timm_model", 1),
+        "mlp_he": ("common.models.deep_mlp.mlp_he", 1),
+        "vgg": ("common.models.vgg.vgg", 1),
+        "resnet": ("common.models.deep_resnet.resnet", 1),
     },
     "learner": {
         "finetune": ("common.learners.finetune.Finetune", 1),
@@ -47,8 +51,12 @@ REGISTRY: dict[Kind, dict[str, tuple[str, int]]] = {
     "optimiser": {
         "sgd": ("common.optimisers.sgd", 1),
         "adam": ("common.optimisers.adam", 1),
+        "sgd_scheduled": ("common.schedules.sgd_scheduled", 1),
+        "adamw_scheduled": ("common.schedules.adamw_scheduled", 1),
     },
-    "analysis": {},
+    "analysis": {
+        "layerwise": ("common.analyses.layerwise", 1),
+    },
 }
 
 REQUIRED = object()  # marks a parameter without a default

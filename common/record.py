@@ -7,6 +7,7 @@ runs/<run_id>/  spec.json        the resolved specification
                 trace.npz        every fact of the finished run
                 weights.pt       the final weights
                 facts.csv        what an analysis found, in place of trace and weights
+                snapshots/       <updates>.pt: the weights after so many updates, where they were asked for
 """
 
 import csv
@@ -189,6 +190,16 @@ class RunFolder:
             return pd.read_csv(self.path / "facts.csv")
         except (OSError, ValueError) as error:
             raise Problem(damaged(self.path, "facts.csv", error)) from error
+
+
+def snapshot_path(folder: Path, updates: int) -> Path:
+    """Where a run keeps its weights after so many updates."""
+    return folder / "snapshots" / f"{updates}.pt"
+
+
+def snapshots(folder: Path) -> list[int]:
+    """After how many updates a run has kept its weights, ascending; empty when it kept none."""
+    return sorted(int(path.stem) for path in (folder / "snapshots").glob("[0-9]*.pt"))
 
 
 def damaged(folder: Path, name: str, error: object) -> str:

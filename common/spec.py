@@ -37,11 +37,22 @@ class Evaluation:
     every: updates between evaluations (1 = continual evaluation; 0 = at task ends only).
     samples: held-out samples per task, drawn once and kept (null = all).
     gradients: whether the norms of the plasticity and stability gradients are recorded at every update.
+    snapshots: after how many updates (0: before the first) the weights are kept in snapshots/, besides each task's end;
+        numbers beyond the last update are passed over (null = none are kept).
     """
 
     every: int = 1
     samples: "int | None" = 1000
     gradients: bool = False
+    snapshots: "list[int] | None" = None
+
+    def __post_init__(self) -> None:
+        if self.snapshots is not None:  # the same request however it is written
+            object.__setattr__(self, "snapshots", sorted(set(self.snapshots)))
+
+    def settings(self) -> dict[str, Any]:
+        """All settings by name; snapshots only where some are asked for, so that runs from before keep their ids."""
+        return {key: value for key, value in vars(self).items() if key != "snapshots" or value is not None}
 
 
 @dataclass(frozen=True)
@@ -78,8 +89,9 @@ class RunSpec:
     def science(self) -> dict[str, Any]:
         """The specification as plain nested dictionaries, as it is stored and digested."""
         whole = {name: getattr(self, name) for name in ("data", "data_digest", "seed", "precision", "parent", "loop")}
-        names = (*parts.KINDS, "budget", "evaluation", *(("analysis",) if self.analysis else ()))
-        return whole | {name: dict(vars(getattr(self, name))) for name in names}
+        names = (*parts.KINDS, "budget", *(("analysis",) if self.analysis else ()))
+        whole |= {name: dict(vars(getattr(self, name))) for name in names}
+        return whole | {"evaluation": self.evaluation.settings()}
 
     @cached_property
     def run_id(self) -> str:
@@ -109,8 +121,8 @@ class RunSpec:
                 continue
             columns[f"{kind}.name"] = part.name
             columns |= {f"{kind}.{key}": value for key, value in part.settings.items()}
-        for name in ("budget", "evaluation"):
-            columns |= {f"{name}.{key}": value for key, value in vars(getattr(self, name)).items()}
+        for name, settings in (("budget", vars(self.budget)), ("evaluation", self.evaluation.settings())):
+            columns |= {f"{name}.{key}": value for key, value in settings.items()}
         return columns
 
 
@@ -125,10 +137,16 @@ LIMITS: dict[str, tuple[float, float]] = {
     "budget.epochs": (1, 10**6),
     "evaluation.every": (0, 10**9),
     "evaluation.samples": (1, 10**9),
+    "evaluation.snapshots": (0, 10**9),
     "stream.tasks": (1, 10**6),
     "optimiser.lr": (1e-12, 1e6),
     "optimiser.momentum": (0, 1),
     "optimiser.weight_decay": (0, 1e6),
+    "optimiser.milestones": (0, 1e9),
+    "optimiser.gamma": (0.0, 1.0),
+    "optimiser.warm_up": (0.0, 1.0),
+    "optimiser.start": (0.0, 1.0),
+    "optimiser.end": (0.0, 1.0),
     "learner.alpha": (0, 1),
     "learner.memory": (1, 10**9),
     "learner.strength": (0, 1e12),
@@ -138,9 +156,17 @@ LIMITS: dict[str, tuple[float, float]] = {
     "learner.fisher_batch": (1, 10**7),
     "model.hidden": (1, 10**6),
     "model.width": (1, 10**5),
+    "model.depth": (2, 1000),
+    "model.convs": (1, 16),
+    "model.fc": (1, 10**5),
     "stream.classes_per_task": (1, 10**6),
     "stream.first_class": (0, 10**6),
     "stream.degrees": (-360, 360),
+    "stream.per_class": (1, 10**9),
+    "stream.test_per_class": (1, 10**9),
+    "stream.count": (1, 10**6),
+    "stream.draw": (0, 2**31),
+    "stream.sizes": (1, 10**6),
 }
 
 
@@ -254,6 +280,9 @@ def impossible(spec: RunSpec) -> list[str]:
     tasks, memory = spec.stream.settings.get("tasks"), spec.learner.settings.get("memory")
     classes = (tasks or 0) * spec.stream.settings.get("classes_per_task", 0)
     least, what = (classes, "classes") if classes else (tasks, "tasks")
+    depth, convs = spec.model.settings.get("depth", 0), spec.model.settings.get("convs")
+    if spec.model.name == "vgg" and isinstance(convs, int) and convs > depth - 3:
+        found.append(f"model.convs is {convs}, but a VGG-{depth} has {depth - 3} convolutions. Lower it.")
     if isinstance(least, int) and isinstance(memory, int) and memory < least:
         found.append(f"learner.memory is {memory}, fewer than one sample for each of the {least} {what}. Raise it.")
     return found

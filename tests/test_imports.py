@@ -14,7 +14,8 @@ HEAVY = {"torch", "torchvision", "lightning", "timm"}
 WITH_TORCH = (
     "common.loop", "common.analyse", "common.build", "common.batches", "common.progress", "common.checkpoint", "common.evaluate",
     "common.ranks", "common.process_group", "common.optimisers", "common.learners", "common.models", "common.streams.resident",
-    "common.analysis",
+    "common.analysis", "common.analyses",
+    "common.streams.probe_sets", "common.schedules",
 )  # fmt: skip
 PLAIN = {"common.errors", "common.files", "common.places"}  # what every room may use
 
@@ -36,9 +37,11 @@ MAY: dict[str, set[str]] = {
     "common.switches": {"numpy", "pandas", "common.metrics"},
     "common.stats": {"numpy", "pandas", "scipy"},
     "common.streams": {"common.spec", "common.rng", "numpy", "torch", "torchvision", "PIL", "pyarrow", "pandas",
-                       "sklearn", "tqdm"},
-    "common.models": {"torch", "timm"},
+                       "sklearn", "scipy", "tqdm"},
+    "common.networks": set(),
+    "common.models": {"torch", "timm", "common.networks"},
     "common.optimisers": {"torch"},
+    "common.schedules": {"torch"},
     "common.process_group": {"torch", "lightning"},
     "common.ranks": {"common.process_group", "common.streams.resident", "torch", "lightning"},
     "common.learners": {"common.ranks", "common.streams.stream", "common.streams.resident", "common.rng", "torch", "lightning",

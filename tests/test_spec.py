@@ -21,6 +21,14 @@ CHANGES: dict[str, Any] = {
     "evaluation.samples": 21, "evaluation.gradients": True, "stream.tasks": 2, "stream.classes_per_task": 3,
     "stream.first_class": 1, "stream.train_per_task": 50, "stream.test_per_task": 50, "stream.evaluate_on": "validation",
 }  # fmt: skip
+# limits of settings that the usual parts do not have -> parts that have them
+OTHER_PARTS: dict[str, dict[str, Any]] = {
+    **{key: {"model": {"name": "vgg"}} for key in ("model.convs", "model.fc")},
+    "model.depth": {"model": {"name": "mlp_he"}},
+    **{f"optimiser.{key}": {"optimiser": {"name": "sgd_scheduled", "lr": 0.1}}
+       for key in ("milestones", "gamma", "warm_up", "start", "end")},
+    **{f"stream.{key}": {"stream": {"name": "subset"}} for key in ("per_class", "test_per_class", "count", "draw", "sizes")},
+}  # fmt: skip
 ER = {"learner": {"name": "er", **LEARNERS["er"]}}
 
 
@@ -116,6 +124,8 @@ def test_limits_are_inclusive_and_nothing_beyond_them_passes(key: str) -> None:
         base = {"learner": {"name": owner, **LEARNERS[owner]}}
     elif key == "model.width":
         base = {"model": {"name": "small_cnn"}}
+    elif key in OTHER_PARTS:
+        base = OTHER_PARTS[key]
     elif key == "stream.degrees":
         base = {"stream": {"name": "rotated", "degrees": 1.0, "tasks": 3}}
     elif key == "budget.epochs":
@@ -123,7 +133,11 @@ def test_limits_are_inclusive_and_nothing_beyond_them_passes(key: str) -> None:
     whole = isinstance(low, int) and isinstance(high, int)
     for value, fits in ((low, True), (high, True), (low - 1, False), (high * 2 + 1, False)):
         given = int(value) if whole else float(value)
-        given_ = [given] if key == "model.hidden" else given
+        given_ = (
+            [given]
+            if key in ("model.hidden", "optimiser.milestones", "evaluation.snapshots", "stream.sizes")
+            else given
+        )
         settings = specfiles.merge(raw(base), specfiles.nested({key: given_}))
         if key == "stream.tasks" and fits:
             settings["learner"] = {"name": "finetune"}
@@ -147,3 +161,9 @@ def test_impossible_pairs_come_together_with_ranges() -> None:
     with pytest.raises(Problem) as caught:
         resolve(both, "d")
     assert len(caught.value.messages) == 4
+
+
+def test_more_convolutions_than_the_vgg_has_are_refused_early() -> None:
+    with pytest.raises(Problem, match=r"model\.convs is 9, but a VGG-11 has 8 convolutions"):
+        resolve(raw({"model.name": "vgg", "model.depth": 11, "model.convs": 9}), "d")
+    assert resolve(raw({"model.name": "vgg", "model.depth": 11, "model.convs": 8}), "d")

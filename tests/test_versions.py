@@ -15,8 +15,10 @@ from common.spec import LOOP_VERSION
 ROOT = Path(__file__).resolve().parent.parent
 PINS = ROOT / "tests" / "pins.json"
 # what the loop's version stands for: the order of events, batches, evaluation, memory, data on the device
-LOOP = ("loop", "batches", "build", "evaluate", "rng", "learners/base", "learners/memory", "streams/resident",
+LOOP = ("loop", "batches", "build", "evaluate", "rng", "schedules", "learners/base", "learners/memory", "streams/resident",
         "streams/stream", "streams/transforms")  # fmt: skip
+# what several models are made of; a change that can move a number raises the version of each of them
+MODELS = ("models/layered", "networks")
 
 
 def meaning(path: Path) -> str:
@@ -42,6 +44,8 @@ def pins() -> dict[str, list[object]]:
             found[f"{kind} {name}"] = [version, meaning(ROOT.joinpath(*path.split(".")[:-1]).with_suffix(".py"))]
     for name in LOOP:
         found[f"loop {name}"] = [LOOP_VERSION, meaning(ROOT / "common" / f"{name}.py")]
+    for name in MODELS:
+        found[f"models {name}"] = [1, meaning(ROOT / "common" / f"{name}.py")]
     return found
 
 

@@ -43,7 +43,7 @@ def split(
         )
     labels = np.arange(first_class, first_class + wanted).reshape(tasks, classes_per_task)
     listed = [
-        _task(images, k, row, None, train_per_task, test_per_task, evaluate_on, row - first_class)
+        task_of(images, k, row, None, train_per_task, test_per_task, evaluate_on, row - first_class)
         for k, row in enumerate(labels)
     ]
     return Stream(images, listed, scenario, _relabel(images, first_class, wanted), wanted)
@@ -96,7 +96,8 @@ def domains(
         raise Problem(f"stream.tasks is {tasks}, but {images.title} has {len(names)} domains: {', '.join(names)}.")
     every = np.arange(len(images.classes))
     listed = [
-        _task(images, k, every, None, train_per_task, test_per_task, evaluate_on, every, domain=k) for k in range(tasks)
+        task_of(images, k, every, None, train_per_task, test_per_task, evaluate_on, every, domain=k)
+        for k in range(tasks)
     ]
     return Stream(images, listed, "domain", every, len(every))
 
@@ -105,7 +106,7 @@ def _shared_classes(
     images: Images, transforms: list[Transform | None], train: int | None, test: int | None, where: Where
 ) -> Stream:
     every = np.arange(len(images.classes))
-    listed = [_task(images, k, every, t, train, test, where, every) for k, t in enumerate(transforms)]
+    listed = [task_of(images, k, every, t, train, test, where, every) for k, t in enumerate(transforms)]
     scenario: Scenario = "domain"
     return Stream(images, listed, scenario, every, len(every))
 
@@ -116,7 +117,7 @@ def _relabel(images: Images, first: int, count: int) -> np.ndarray:
     return table
 
 
-def _task(
+def task_of(
     images: Images,
     index: int,
     labels: np.ndarray,
@@ -127,6 +128,7 @@ def _task(
     classes: np.ndarray,
     domain: int | None = None,
 ) -> Task:
+    """The task of some labels: its rows, and what it is called. Errors: Problem when a side of it would be empty."""
     train = _rows(images.train.labels, labels, train_per_task, "train", images.train.domain, domain)
     if evaluate_on == "test":
         test = _rows(images.test.labels, labels, test_per_task, "test", images.test.domain, domain)

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+from typing import Any
 
 from common.errors import Problem
 from common.places import data_dir
@@ -26,7 +27,9 @@ def get(name: str, progress: bool = True) -> None:
         data_dir().mkdir(parents=True, exist_ok=True)
         kind = getattr(torchvision.datasets, source(name).torchvision)
         with contextlib.nullcontext() if progress else contextlib.redirect_stderr(io.StringIO()):
-            kind(root=str(data_dir()), train=True, download=True)
+            options: list[dict[str, Any]] = [{"split": word} for word in source(name).splits] or [{"train": True}]
+            for option in options:
+                kind(root=str(data_dir()), download=True, **option)
     except (OSError, RuntimeError, ImportError) as error:
         raise Problem(
             f"The download of '{name}' failed: {error}.",

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from common.streams.cifar import CIFAR10, CIFAR100
-from common.streams.folders import DOMAINNET, MINI, TINY
+from common.streams.folders import DOMAINNET, FOLDER, MINI, TINY
 from common.streams.formats import DIGITS, IDX, Layout, Shape
 from common.streams.parquet import PARQUET
+from common.streams.transfer import AIRCRAFT, CINIC_180K, FLOWERS, FOOD, PETS, STL10, SVHN, TEXTURES
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Source:
     mean: tuple[float, ...] = ()  # per channel, in [0, 1] units; empty: computed from the training images
     std: tuple[float, ...] = ()
     torchvision: str = ""  # the class of torchvision.datasets that downloads it
+    splits: tuple[str, ...] = ()  # those it downloads, where it does not take them all at once
     by_hand: str = ""  # where a person gets it
     exact: bool = False  # published without loss, so that JPEG copies of it are named as such
     md5: tuple[tuple[str, str], ...] = ()  # published checksums of files
@@ -39,6 +41,8 @@ DIGIT_NAMES = tuple("0123456789")
 TOP, BOOT = "T-shirt/top", "Ankle boot"
 FASHION_NAMES = (TOP, "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", BOOT)
 CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+CINIC = "from https://datashare.ed.ac.uk/handle/10283/3192 (CINIC-10.tar.gz), unpacked: train, valid and test"
 
 SOURCES: dict[str, Source] = {
     "digits": Source(
@@ -166,4 +170,63 @@ SOURCES: dict[str, Source] = {
         by_hand="clipart, painting, real and sketch from http://ai.bu.edu/M3SDA/ (cleaned version), with the "
         "folder splits_mini of list files from https://github.com/KaiyangZhou/Dassl.pytorch (DATASETS.md)",
     ),
+    "cinic10": Source(
+        title="CINIC-10 (90,000 train)",
+        places=(Place(FOLDER, "CINIC-10"),),
+        shape=(3, 32, 32),
+        counts=(90000, 90000),
+        mean=RGB_MEAN,
+        std=RGB_STD,
+        by_hand=CINIC,
+    ),
+    "cinic10_180k": Source(
+        title="CINIC-10 (180,000 train and valid)",
+        places=(Place(CINIC_180K, "CINIC-10"),),
+        shape=(3, 32, 32),
+        counts=(180000, 90000),
+        mean=RGB_MEAN,
+        std=RGB_STD,
+        by_hand=CINIC,
+    ),
+    "svhn": Source(
+        title="SVHN",
+        places=(Place(SVHN, ""), Place(SVHN, "svhn")),
+        shape=(3, 32, 32),
+        classes=DIGIT_NAMES,
+        counts=(73257, 26032),
+        mean=RGB_MEAN,
+        std=RGB_STD,
+        torchvision="SVHN",
+        splits=("train", "test"),
+        md5=(
+            ("train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373"),
+            ("test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3"),
+        ),
+    ),
+    "stl10": Source(
+        title="STL-10",
+        places=(Place(STL10, "stl10_binary"),),
+        shape=(3, 96, 96),
+        counts=(5000, 8000),
+        mean=RGB_MEAN,
+        std=RGB_STD,
+        torchvision="STL10",
+        splits=("train",),
+        md5=(
+            ("train_X.bin", "918c2871b30a85fa023e0c44e0bee87f"),
+            ("train_y.bin", "5a34089d4802c674881badbb80307741"),
+            ("test_X.bin", "7f263ba9f9e0b06b93213547f721ac82"),
+            ("test_y.bin", "36f9794fa4beb8a2c72628de14fa638e"),
+        ),
+    ),
+    **{
+        name: Source(title, (Place(layout, folder),), (3, 64, 64), (), counts, RGB_MEAN, RGB_STD, kind, splits)
+        for name, title, layout, folder, counts, kind, splits in (
+            ("flowers102", "Oxford Flowers-102", FLOWERS, "flowers-102", (2040, 6149), "Flowers102", ("train",)),
+            ("aircraft", "FGVC-Aircraft", AIRCRAFT, "fgvc-aircraft-2013b", (6667, 3333), "FGVCAircraft", ("trainval",)),
+            ("pets", "Oxford-IIIT Pets", PETS, "oxford-iiit-pet", (3680, 3669), "OxfordIIITPet", ("trainval",)),
+            ("food101", "Food-101", FOOD, "food-101", (75750, 25250), "Food101", ("train",)),
+            ("textures", "Describable Textures", TEXTURES, "dtd/dtd", (3760, 1880), "DTD", ("train",)),
+        )
+    },
 }

@@ -16,7 +16,9 @@ from common.analysis.change import weight_change
 from common.analysis.layerwise import layerwise
 from common.analysis.probes import Ridge
 from common.analysis.views import View
+from common.errors import Problem
 from common.evaluate import correct
+from common.models.layered import Layered
 from common.record import snapshots
 
 VERSION = 1
@@ -33,10 +35,10 @@ def swap(
     ends = np.cumsum([trained.spec.budget.updates(len(task.train)) for task in trained.stream.tasks])
     one, two = (trained.weights(int(end)) for end in ends[:2])
     train, test = _task_one(trained, probe_per_class)
-    names = trained.net.layers()
+    names = layered(trained).layers()
     before, after = (_probed(trained, weights, names, train, test, max_features) for weights in (one, two))
     for k, name in enumerate(names, start=1):
-        cut = trained.net.split(k)
+        cut = layered(trained).split(k)
         place = {"split": k, "layer": name}
         for what, extractor, tunnel in (
             ("E1+T1", one, one),
@@ -63,9 +65,9 @@ def reset(
     """
     first, last = trained.weights(0), trained.weights()
     train, test = _task_one(trained, probe_per_class)
-    names = trained.net.layers()
+    names = layered(trained).layers()
     for k, name in enumerate(names, start=1):
-        mixed = trained.net.split(k).mix(last, first, last)
+        mixed = layered(trained).split(k).mix(last, first, last)
         place = {"split": k, "layer": name}
         yield place | {"quantity": "tunnel reset", "value": _accuracy(trained, mixed, 1)}
         (refit,) = _probed(trained, mixed, names[-1:], train, test, max_features)
@@ -80,7 +82,7 @@ def development(trained: Trained, *, samples: int = 1000, max_features: int | No
     """
     held_out = trained.learner.data.evaluation(samples, trained.spec.seed)
     test = held_out.x[:samples], held_out.y[:samples]
-    names = trained.net.layers()
+    names = layered(trained).layers()
     before: Weights | None = None
     for step in snapshots(trained.folder.path):
         weights = trained.weights(step)
@@ -95,6 +97,16 @@ def development(trained: Trained, *, samples: int = 1000, max_features: int | No
                     yield {"step": step, "layer": name, "index": index, "quantity": "weight change", "value": change}
         before = weights
     trained.net.load_state_dict(trained.weights())
+
+
+def layered(trained: Trained) -> Layered:
+    """The network, which can be cut in two. Errors: Problem for one whose layers have no names in depth order."""
+    if not isinstance(trained.net, Layered):
+        raise Problem(
+            f"Run {trained.spec.run_id} has the model {trained.spec.model.name}, which cannot be cut in two. Models that can: "
+            "vgg, resnet, mlp_he."
+        )
+    return trained.net
 
 
 def _accuracy(trained: Trained, weights: Weights, task: int) -> float:

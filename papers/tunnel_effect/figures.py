@@ -110,7 +110,7 @@ def development(tables: Tables) -> "Canvas":
     return figure
 
 
-def compared(spec: str, quantity: str, label: str, tables: Tables) -> "Canvas":
+def compared(spec: str, quantity: str, tables: Tables) -> "Canvas":
     """One line a case over the layers; a mark at each case's s95 (Figs. 8 and 9)."""
     cases = cases_of(tables, spec)
     figure, axes = style.sheet(1, 1, style.COLUMN, 2.3)
@@ -120,7 +120,7 @@ def compared(spec: str, quantity: str, label: str, tables: Tables) -> "Canvas":
         s95 = runs["s95"].median()
         if s95 == s95:
             axes[0, 0].plot(s95, values.mean(axis=0)[int(s95) - 1], "D", color=colour, mec="white", ms=6)
-    axes[0, 0].set(xlabel="layer (diamond: s95, where the tunnel starts)", ylabel=label)
+    axes[0, 0].set(xlabel="layer (diamond: s95, where the tunnel starts)", ylabel=f"probe: {quantity} (%)")
     style.legend(figure, axes, columns=3)
     footnote(figure, tables, spec)
     return figure
@@ -207,18 +207,32 @@ def footnote(figure: "Canvas", tables: Tables, spec: str) -> None:
     style.footnote(figure, f"{', '.join(data_titles(runs))}; {many} seeds")
 
 
-def _figure(make: Any, spec: str, about: str) -> Figure:
-    return Figure(make, (spec,), about)
-
-
-FIGURES: dict[str, Figure] = {
-    "vgg_layers": _figure(partial(layers, "vgg_layers"), "vgg_layers", "VGG-19: probes in and out of distribution, rank (Figs. 1, 2 and 7)."),
-    "mlp_layers": _figure(partial(layers, "mlp_layers"), "mlp_layers", "Deep MLPs: probes in and out of distribution, rank (Figs. 2 and 7)."),
-    "variances": _figure(partial(variances, "vgg_layers"), "vgg_layers", "VGG-19: within- over between-class variance (Fig. 3)."),
-    "similarity": _figure(partial(similarity, "mlp_layers"), "mlp_layers", "The deepest MLP: CKA between its layers (Fig. 4)."),
-    "development": _figure(development, "vgg_development", "VGG-19: rank over the first steps, change of weights (Figs. 5 and 6)."),
-    "depth": _figure(partial(compared, "mlp_layers", "ID accuracy", "probe accuracy (%)"), "mlp_layers", "MLPs of several depths (Fig. 9)."),
-    "classes": _figure(partial(compared, "classes_layers", "OOD accuracy", "OOD probe accuracy (%)"), "classes_layers", "Fewer classes in training (Fig. 8)."),
-    "swap": _figure(swap, "swap", "Extractor and tunnel exchanged between two tasks, at every cut (Table 1)."),
-    "reset": _figure(reset, "vgg_reset", "Tunnels put back to their initial weights (Sec. 3.1)."),
-}  # fmt: skip
+PROBES = "probes in and out of distribution, rank"
+ABOUT: dict[str, tuple[Any, str, str]] = {
+    "vgg_layers": (partial(layers, "vgg_layers"), "vgg_layers", f"VGG-19: {PROBES} (Figs. 1, 2 and 7)."),
+    "mlp_layers": (partial(layers, "mlp_layers"), "mlp_layers", f"Deep MLPs: {PROBES} (Figs. 2 and 7)."),
+    "variances": (
+        partial(variances, "vgg_layers"),
+        "vgg_layers",
+        "VGG-19: within- over between-class variance (Fig. 3).",
+    ),
+    "similarity": (
+        partial(similarity, "mlp_layers"),
+        "mlp_layers",
+        "The deepest MLP: CKA between its layers (Fig. 4).",
+    ),
+    "development": (
+        development,
+        "vgg_development",
+        "VGG-19: rank over the first steps, change of weights (Figs. 5 and 6).",
+    ),
+    "depth": (partial(compared, "mlp_layers", "ID accuracy"), "mlp_layers", "MLPs of several depths (Fig. 9)."),
+    "classes": (
+        partial(compared, "classes_layers", "OOD accuracy"),
+        "classes_layers",
+        "Fewer classes in training (Fig. 8).",
+    ),
+    "swap": (swap, "swap", "Extractor and tunnel exchanged between two tasks, at every cut (Table 1)."),
+    "reset": (reset, "vgg_reset", "Tunnels put back to their initial weights (Sec. 3.1)."),
+}
+FIGURES = {name: Figure(make, (spec,), about) for name, (make, spec, about) in ABOUT.items()}

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.analysis.tunnel import spearman, start
-from common.errors import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +67,7 @@ def _layers(facts: "pd.DataFrame") -> dict[str, float]:
 
 def _similarity(facts: "pd.DataFrame", s95: float) -> dict[str, float]:
     """Mean CKA to the last hidden layer, over the tunnel and over the extractor (Fig. 4)."""
-    last = facts.loc[facts["index"].idxmax(), "layer"]
+    last = facts.sort_values("index")["layer"].iloc[-1]
     to_last = curve(facts, f"cka to {last}")
     if s95 != s95 or not 0 < s95 < len(to_last) - 1:
         return {}
