@@ -229,7 +229,7 @@ def test_adam_is_the_loop_that_one_would_write() -> None:
 
     weight, bias = _initial("input", 7, 3, how, torch.device("cpu"))
     linear = nn.Linear(7, 3)
-    linear.load_state_dict({"weight": weight.T, "bias": bias})
+    linear.load_state_dict({"weight": weight, "bias": bias})
     assert weight.abs().max() <= 7**-0.5
     optimiser = torch.optim.Adam(linear.parameters(), 1e-3)
     for epoch in range(5):
@@ -237,16 +237,14 @@ def test_adam_is_the_loop_that_one_would_write() -> None:
             optimiser.zero_grad()
             nn.functional.cross_entropy(linear(x[rows]), y[rows]).backward()
             optimiser.step()
-    torch.testing.assert_close(found.weights["input"], linear.weight.T.detach(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found.weights["input"], linear.weight.detach(), rtol=1e-4, atol=1e-6)
 
 
 def test_stacked_seeds_are_the_seeds_alone() -> None:
     stacked = fitted(convnet(), ["4"], Adam(epochs=3, seeds=3))
-    weight = stacked.weights["4"].view(80, 3, 4)
-    assert not torch.allclose(weight[:, 0], weight[:, 1])
-    torch.testing.assert_close(
-        weight[:, 0], fitted(convnet(), ["4"], Adam(epochs=3)).weights["4"], rtol=1e-3, atol=1e-5
-    )
+    weight = stacked.weights["4"].view(3, 4, 80)
+    assert not torch.allclose(weight[0], weight[1])
+    torch.testing.assert_close(weight[0], fitted(convnet(), ["4"], Adam(epochs=3)).weights["4"], rtol=1e-3, atol=1e-5)
     bits = score(convnet(), ["4"], stacked, Samples(clusters(100, 5)), ALL)["4"]
     assert bits.shape == (3, 100)
     assert bits.dtype == bool
@@ -268,7 +266,7 @@ def test_ridge_is_the_ridge_regression_of_scikit_learn() -> None:
     z, targets = (x - x.mean(0)) / deviation, np.eye(3)[y] - 1 / 3
     z[:, 3] = 0
     reference = ReferenceRidge(alpha=found.strengths["input"] * 300).fit(z, targets)
-    ours = x @ found.weights["input"].numpy() + found.biases["input"].numpy()
+    ours = x @ found.weights["input"].numpy().T + found.biases["input"].numpy()
     np.testing.assert_allclose(ours, reference.predict(z), atol=1e-8)
     chosen = []
     zf = (x - x[rows].mean(0)) / np.where(np.arange(12) == 3, 1, x[rows].std(0))

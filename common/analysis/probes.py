@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from common.analysis.adam import Adam, fit_layers
 from common.analysis.passes import BATCH, MEMORY_GB, groups, stream, survey
@@ -29,7 +30,7 @@ __all__ = ["Adam", "Probes", "Ridge", "fit", "score"]
 
 @dataclass
 class Probes:
-    """Fitted probes: weights [d, S * K] and biases [S * K] per layer, for the sorted labels `classes` [K].
+    """Fitted probes: weights [S * K, d] and biases [S * K] per layer, for the sorted labels `classes` [K].
 
     train: accuracy per layer and seed on the training samples: for Adam during the last epoch, before each update; for
     ridge on the held-out part, before the refit. strengths: the ridge chosen.
@@ -45,7 +46,7 @@ class Probes:
     def correct(self, layer: str, x: Tensor, y: Tensor) -> Tensor:
         """bool [S, B]: whether features x [B, d] of class positions y [B] are classified right."""
         weight = self.weights[layer]
-        logits = x.to(weight) @ weight + self.biases[layer]
+        logits = linear(x.to(weight), weight, self.biases[layer])
         guesses = logits.view(len(x), self.seeds, -1).argmax(2).T
         return guesses == y.to(weight.device)
 
@@ -70,7 +71,7 @@ def fit(
         for group in groups({n: 8 * d * d for n, d in widths.items()}, memory_gb, "Ridge regression"):
             with frozen(net, group, view) as trunk:
                 for name, found in fit_group(trunk, group, train, y, how, batch).items():
-                    probes.weights[name], probes.biases[name] = found.weight, found.bias
+                    probes.weights[name], probes.biases[name] = found.weight.T.contiguous(), found.bias
                     probes.train[name], probes.strengths[name] = [found.accuracy], found.strength
         return probes
     probes = Probes(classes, how.seeds)
