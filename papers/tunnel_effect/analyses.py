@@ -32,10 +32,10 @@ def swap(
 
     probe_per_class: training images of each class for the probes. Facts: split, layer, task (1 or 2), quantity, value.
     """
+    names = layered(trained).layers()
     ends = np.cumsum([trained.spec.budget.updates(len(task.train)) for task in trained.stream.tasks])
     one, two = (trained.weights(int(end)) for end in ends[:2])
     train, test = _task_one(trained, probe_per_class)
-    names = layered(trained).layers()
     before, after = (_probed(trained, weights, names, train, test, max_features) for weights in (one, two))
     for k, name in enumerate(names, start=1):
         cut = layered(trained).split(k)
@@ -63,9 +63,9 @@ def reset(
 
     The new head tells lost information from a head that no longer fits. Facts: split, layer, quantity, value.
     """
+    names = layered(trained).layers()
     first, last = trained.weights(0), trained.weights()
     train, test = _task_one(trained, probe_per_class)
-    names = layered(trained).layers()
     for k, name in enumerate(names, start=1):
         mixed = layered(trained).split(k).mix(last, first, last)
         place = {"split": k, "layer": name}
@@ -80,9 +80,9 @@ def development(trained: Trained, *, samples: int = 1000, max_features: int | No
 
     samples: test images for the rank. Facts: step (updates made), layer, index, quantity, value.
     """
+    names = layered(trained).layers()
     held_out = trained.learner.data.evaluation(samples, trained.spec.seed)
     test = held_out.x[:samples], held_out.y[:samples]
-    names = layered(trained).layers()
     before: Weights | None = None
     for step in snapshots(trained.folder.path):
         weights = trained.weights(step)

@@ -94,7 +94,8 @@ def development(tables: Tables) -> "Canvas":
     for index, colour in zip(shown, style.graded(len(shown)), strict=True):
         axes[0, 0].plot(rank.index + 1, rank[index], "o-", ms=2.5, color=colour, label=f"layer {index}")
     axes[0, 0].set(xscale="log", xlabel="updates made + 1", ylabel="numerical rank")
-    axes[0, 0].legend(ncols=2)
+    axes[0, 0].legend(ncols=2, loc="upper right")
+    axes[0, 0].set_ylim(0, 1.35 * float(rank[shown].to_numpy().max()))  # room for the legend
     moved = facts[facts["quantity"] == "weight change"].groupby(["index", "step"])["value"].mean().unstack()
     image = axes[0, 1].imshow(
         moved.to_numpy(),
@@ -103,7 +104,7 @@ def development(tables: Tables) -> "Canvas":
         cmap="viridis",
         extent=(-0.5, moved.shape[1] - 0.5, 0.5, moved.shape[0] + 0.5),
     )
-    axes[0, 1].set_xticks(range(moved.shape[1]), [str(step) for step in moved.columns], rotation=60)
+    axes[0, 1].set_xticks(range(moved.shape[1]), [f"{step:.0f}" for step in moved.columns], rotation=60)
     axes[0, 1].set(xlabel="updates made", ylabel="layer")
     figure.colorbar(image, ax=axes[0, 1], label="weight change since the\ncheckpoint before (RMS)")
     footnote(figure, tables, "vgg_development")
@@ -120,6 +121,7 @@ def compared(spec: str, quantity: str, tables: Tables) -> "Canvas":
         s95 = runs["s95"].median()
         if s95 == s95:
             axes[0, 0].plot(s95, values.mean(axis=0)[int(s95) - 1], "D", color=colour, mec="white", ms=6)
+    whole_layers(axes[0, 0], max(int(facts_of(tables, runs)["index"].max()) for runs in cases.values()))
     axes[0, 0].set(xlabel="layer (diamond: s95, where the tunnel starts)", ylabel=f"probe: {quantity} (%)")
     style.legend(figure, axes, columns=3)
     footnote(figure, tables, spec)
@@ -142,6 +144,7 @@ def swap(tables: Tables) -> "Canvas":
                 at = float(runs[column].median())
                 axis.axvline(at, color=style.MUTED, lw=0.7, ls=":")
                 axis.text(at, 1.01, words, transform=axis.get_xaxis_transform(), ha="center", size=7, color=style.MUTED)
+        whole_layers(axis, int(facts["split"].max()))
         axis.set(xlabel="last layer of the extractor", ylabel=f"accuracy on task {task} (%)")
     style.legend(figure, axes, columns=6)
     footnote(figure, tables, "swap")
@@ -156,6 +159,7 @@ def reset(tables: Tables) -> "Canvas":
         own = facts[facts["quantity"] == quantity]
         values = own.pivot_table(index="run_id", columns="split", values="value").to_numpy()
         style.band(axes[0, 0], np.arange(1, values.shape[1] + 1), 100 * values, colour, quantity, line)
+    whole_layers(axes[0, 0], values.shape[1])
     axes[0, 0].set(xlabel="last layer that keeps its trained weights", ylabel="test accuracy (%)")
     style.legend(figure, axes, columns=2)
     footnote(figure, tables, "vgg_reset")
@@ -189,7 +193,7 @@ def curves(facts: "pd.DataFrame", quantity: str) -> np.ndarray:
 
 def layer_axis(axis: "Axes", count: int, runs: "pd.DataFrame") -> None:
     """Nothing; the x axis counts layers, and the tunnel is shaded."""
-    axis.set_xlim(0.5, count + 0.5)
+    whole_layers(axis, count)
     axis.set_xlabel("layer")
     s95 = float(runs["s95"].median())
     if s95 == s95 and s95 < count:
@@ -197,6 +201,14 @@ def layer_axis(axis: "Axes", count: int, runs: "pd.DataFrame") -> None:
         axis.text(
             count + 0.4, 0.02, "tunnel", transform=axis.get_xaxis_transform(), ha="right", size=7, color=style.MUTED
         )
+
+
+def whole_layers(axis: "Axes", count: int) -> None:
+    """Nothing; the x axis runs over the layers, with whole numbers at its ticks."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_xlim(0.5, count + 0.5)
+    axis.xaxis.set_major_locator(MaxNLocator(9, integer=True, min_n_ticks=1))
 
 
 def footnote(figure: "Canvas", tables: Tables, spec: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.analysis.tunnel import spearman, start
+from common.errors import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,6 +131,37 @@ def _development(facts: "pd.DataFrame") -> dict[str, float]:
     late = last_step["index"] > last / 2
     found["late_change"] = float(last_step[late]["value"].mean() / last_step[~late]["value"].mean())
     return found
+
+
+def start_range(rows: "pd.DataFrame") -> float:
+    """Largest less smallest s95 over the depths of one seed (Fig. 9). Errors: Problem with fewer than two depths."""
+    starts = rows.groupby("case")["s95"].mean().dropna()
+    if len(starts) < 2:
+        raise Problem("s95 of fewer than two depths is known")
+    return float(starts.max() - starts.min())
+
+
+def retained_rises(rows: "pd.DataFrame") -> float:
+    """Smallest step of o(p) / o(max) from one number of training classes to the next (Fig. 8). Errors: Problem."""
+    by_count = rows.groupby("stream.count")["ood_retained"].mean().sort_index()
+    if len(by_count) < 2:
+        raise Problem("fewer than two numbers of classes were trained")
+    return float(by_count.diff().min())
+
+
+def rank_against_vgg(rows: "pd.DataFrame") -> float:
+    """Rank of the residual network's last hidden layer over that of VGG's (Fig. 2). Errors: Problem when one is missing."""
+    ranks = rows.groupby("model.name")["rank_p"].mean()
+    if not {"vgg", "resnet"} <= set(ranks.index):
+        raise Problem("runs of vgg or of resnet are missing")
+    return float(ranks["resnet"] / ranks["vgg"])
+
+
+MEASURES: dict[str, Callable[["pd.DataFrame"], float]] = {
+    "start_range": start_range,
+    "retained_rises": retained_rises,
+    "rank_against_vgg": rank_against_vgg,
+}
 
 
 def _at(s: float) -> int:

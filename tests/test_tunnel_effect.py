@@ -1,0 +1,149 @@
+"""The tunnel effect's analyses on small runs, and its measures against facts made by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from common import analyse, loop
+from common.errors import Problem
+from common.spec import RunSpec, resolve
+from common.specfiles import merge
+from common.streams import data
+from papers.tunnel_effect import analyses, measures
+from tests.helpers import SMALL
+
+LAYERS = ("trunk.fc1", "trunk.fc2", "trunk.fc3")
+TWO = {
+    "stream": {"name": "subset", "count": 4, "sizes": [2, 2], "scenario": "task"},
+    "model": {"name": "mlp_he", "depth": 4, "width": 16, "heads": "multi"},
+    "budget": {"iterations": 25, "batch": 16},
+    "evaluation": {"every": 0, "samples": None, "snapshots": [0, 10]},
+}
+
+
+def trained(over: dict[str, Any]) -> analyse.Trained:
+    run: RunSpec = resolve(merge(SMALL, over), data.digest("digits"))
+    loop.run(run)
+    return analyse.trained(run.run_id, "cpu")
+
+
+def table(facts: Any) -> pd.DataFrame:
+    return pd.DataFrame(list(facts))
+
+
+def test_exchanging_nothing_changes_nothing_and_the_last_cut_is_the_extractors(places: Path) -> None:
+    found = trained(TWO)
+    facts = table(analyses.swap(found))
+    assert sorted(facts["split"].unique()) == [1, 2, 3]
+
+    def value(split: int, quantity: str, task: int = 1) -> float:
+        rows = facts[(facts["split"] == split) & (facts["quantity"] == quantity) & (facts["task"] == task)]
+        (one,) = rows["value"]
+        return float(one)
+
+    trace = found.folder.trace()
+    bits = np.unpackbits(trace["bits"], axis=1)[:, : trace["offsets"][-1]]
+    first, second = (slice(trace["offsets"][t], trace["offsets"][t + 1]) for t in (0, 1))
+    at_end_of_one = int(np.flatnonzero(trace["step"] == 25)[0])
+    for split in (1, 2, 3):
+        assert value(split, "E1+T1") == pytest.approx(bits[at_end_of_one, first].mean())
+        assert value(split, "E2+T2") == pytest.approx(bits[-1, first].mean())
+        assert value(split, "E2+T2", 2) == pytest.approx(bits[-1, second].mean())
+    assert value(3, "E1+T2") == value(3, "E1+T1")  # after the last layer there is no tunnel
+    assert value(3, "E2+T1") == value(3, "E2+T2")
+    assert value(3, "E2+T1, new head") == value(3, "probe of E2")
+    assert any(value(k, "E1+T2") != value(k, "E1+T1") for k in (1, 2))
+    columns = measures.per_analysis("swap", facts)
+    assert columns["acc1"] == pytest.approx(value(1, "E1+T1"))
+    assert columns["forgetting"] == pytest.approx(value(1, "E1+T1") - value(1, "E2+T2"))
+    assert columns["swap_penalty@3"] == 0
+
+
+def test_a_tunnel_of_no_layers_can_be_reset(places: Path) -> None:
+    found = trained(
+        {**TWO, "stream": {"name": "subset", "count": 4}, "model": {"name": "mlp_he", "depth": 4, "width": 16}}
+    )
+    facts = table(analyses.reset(found))
+    plain = facts[facts["quantity"] == "tunnel reset"].set_index("split")["value"]
+    trace = found.folder.trace()
+    bits = np.unpackbits(trace["bits"], axis=1)
+    assert plain[3] == pytest.approx(bits[-1, : trace["offsets"][1]].mean())
+    assert plain[1] < plain[3]
+    weights = found.weights()
+    assert all(np.array_equal(t, weights[name]) for name, t in found.net.state_dict().items())  # left as it was found
+
+
+def test_development_sees_every_kept_checkpoint(places: Path) -> None:
+    found = trained({**TWO, "evaluation": {**TWO["evaluation"], "snapshots": [0, 10, 75]}})
+    facts = table(analyses.development(found, samples=150))
+    ranks = facts[facts["quantity"] == "rank"]
+    assert sorted(ranks["step"].unique()) == [0, 10, 25, 50]
+    assert set(ranks["layer"]) == set(LAYERS)
+    moved = facts[facts["quantity"] == "weight change"]
+    assert sorted(moved["step"].unique()) == [10, 25, 50]
+    assert (moved["value"] > 0).all()
+    columns = measures.per_analysis("development", facts)
+    assert columns["rank_p_early"] == ranks[(ranks["index"] == 3) & (ranks["step"] <= 20)]["value"].max()
+    assert "rank_p_75" not in columns
+
+
+def test_a_network_without_named_layers_is_refused(places: Path) -> None:
+    found = trained({"evaluation": {"every": 0, "samples": None}})
+    with pytest.raises(Problem, match="has the model mlp, which cannot be cut in two"):
+        list(analyses.swap(found))
+
+
+def layer_facts(curves: dict[str, list[float]], whole: dict[str, float]) -> pd.DataFrame:
+    rows = [
+        {"layer": f"l{k}", "index": k, "quantity": quantity, "value": value}
+        for quantity, values in curves.items()
+        for k, value in enumerate(values, start=1)
+    ]
+    rows += [{"layer": "network", "index": 0, "quantity": q, "value": v} for q, v in whole.items()]
+    return pd.DataFrame(rows)
+
+
+def test_measures_of_a_tunnel_made_by_hand() -> None:
+    facts = layer_facts(
+        {
+            "ID accuracy": [0.5, 0.7, 0.80, 0.80, 0.81, 0.80],
+            "OOD accuracy": [0.6, 0.7, 0.75, 0.70, 0.65, 0.60],
+            "rank": [90, 100, 80, 40, 20, 10],
+            "within/between": [9, 8, 4, 3, 2, 1],
+            **{f"cka to l{k}": [0.1, 0.3, 0.5, 0.8, 0.9, 1.0] for k in range(1, 7)},
+        },
+        {"accuracy": 0.8, "s95": 3, "s98": 3},
+    )
+    found = measures.per_analysis("layerwise", facts)
+    expected = {
+        "s95": 3, "tunnel_share": 0.5, "flat_third": 0.01, "kept_after_s95": 1.0, "rank_p": 10, "rank_fall": 8, "ood_drop": 0.15,
+        "ood_retained": 0.8, "ood_peak": 3, "ood_peak_from_s95": 0, "rank_ood_spearman": 1, "ratio_spearman": -1,
+        "cka_tunnel": 0.85, "cka_extractor": 0.3, "cka_contrast": 0.55,
+    }  # fmt: skip
+    assert {key: found[key] for key in expected} == pytest.approx(expected)
+
+
+def test_measures_without_a_tunnel_say_nothing_of_it() -> None:
+    curves = {"ID accuracy": [0.5, 0.6], "OOD accuracy": [0.5, 0.4], "rank": [9, 8], "within/between": [2, 1]}
+    found = measures.per_analysis("layerwise", layer_facts(curves | {"cka to l2": [0.5, 1]}, {"accuracy": 0.9}))
+    assert "s95" not in found
+    assert "cka_tunnel" not in found
+    assert found["ood_drop"] == pytest.approx(0.1)
+    assert measures.per_analysis("another", pd.DataFrame()) == {}
+
+
+def test_measures_over_several_runs() -> None:
+    rows = pd.DataFrame({"case": ["a", "b"], "s95": [2.0, 5.0], "stream.count": [2, 5], "ood_retained": [0.6, 0.9]})
+    assert measures.start_range(rows) == 3
+    assert measures.retained_rises(rows) == pytest.approx(0.3)
+    with pytest.raises(Problem):
+        measures.start_range(rows[:1])
+    with pytest.raises(Problem):
+        measures.retained_rises(rows[:1])
+    both = pd.DataFrame({"model.name": ["vgg", "resnet"], "rank_p": [10.0, 25.0]})
+    assert measures.rank_against_vgg(both) == 2.5
+    with pytest.raises(Problem):
+        measures.rank_against_vgg(both[:1])
