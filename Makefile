@@ -19,7 +19,7 @@ demo: $(READY)  ## set up, then run every paper at the smoke tier: no data to do
 	@.venv/bin/replicate run all --tier smoke
 
 test: lint  ## set up, then check format, style and types and run the tests (WORKERS=2 processes)
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## check format, style and types
 	@$(PY) -m ruff format --check .

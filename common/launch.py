@@ -77,23 +77,34 @@ def run_local(
     if not waiting:
         return outcome
     count = min(settings.workers or cores(), len(waiting))
-    own = _terminated_is_interrupted() if stop is None else contextlib.nullcontext()
-    with Bar(sum(updates.get(i, 1) for i in waiting), len(waiting), quiet) as bar, own:
-        _Pool(count, settings, waiting, outcome, bar, stop or (lambda: False)).work()
+    asked = _asked_to_stop() if stop is None else contextlib.nullcontext(stop)
+    with Bar(sum(updates.get(i, 1) for i in waiting), len(waiting), quiet) as bar, asked as stop_now:
+        _Pool(count, settings, waiting, outcome, bar, stop_now).work()
     return outcome
 
 
 @contextlib.contextmanager
-def _terminated_is_interrupted() -> Iterator[None]:
-    """SIGTERM (kill, a scheduler's time limit) stops the launch as Ctrl-C does: workers save and leave."""
+def _asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM (kill, a scheduler's time limit) came since: workers then save and leave.
+
+    A flag, for an exception that a handler raises gets lost when it comes within a destructor. A second Ctrl-C is one.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if number in came and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        came.append(number)
+
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: False
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield lambda: bool(came)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 class _Pool:
