@@ -1,14 +1,17 @@
 """The tunnel effect's analyses on small runs, and its measures against facts made by hand."""
 
+import re
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
 from common import analyse, loop
 from common.errors import Problem
+from common.places import ROOT
 from common.spec import RunSpec, resolve
 from common.specfiles import merge
 from common.streams import data
@@ -147,3 +150,18 @@ def test_measures_over_several_runs() -> None:
     assert measures.rank_against_vgg(both) == 2.5
     with pytest.raises(Problem):
         measures.rank_against_vgg(both[:1])
+
+
+def test_the_five_lines_for_a_network_of_ones_own_work(capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+    from torch.nn.functional import interpolate
+
+    page = (ROOT / "papers" / "tunnel_effect" / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.S)
+    book = nbformat.read(ROOT / "notebooks" / "tunnel_effect.ipynb", as_version=4)
+    assert any(code in cell.source for cell in book.cells)
+    images = data.load("digits")
+    x = interpolate(torch.tensor(np.array(images.train.images)).float(), 32).repeat(1, 3, 1, 1) / 255
+    y = torch.tensor(np.array(images.train.labels)).long()
+    exec(code, {"x": x[:600], "y": y[:600], "x_test": x[600:900], "y_test": y[600:900]})
+    assert "layer1.0" in capsys.readouterr().out

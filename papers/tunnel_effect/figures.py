@@ -223,6 +223,11 @@ PROBES = "probes in and out of distribution, rank"
 ABOUT: dict[str, tuple[Any, str, str]] = {
     "vgg_layers": (partial(layers, "vgg_layers"), "vgg_layers", f"VGG-19: {PROBES} (Figs. 1, 2 and 7)."),
     "mlp_layers": (partial(layers, "mlp_layers"), "mlp_layers", f"Deep MLPs: {PROBES} (Figs. 2 and 7)."),
+    "resnet_layers": (
+        partial(layers, "resnet_layers"),
+        "resnet_layers",
+        f"A residual network: {PROBES} (Figs. 2 and 7).",
+    ),
     "variances": (
         partial(variances, "vgg_layers"),
         "vgg_layers",
