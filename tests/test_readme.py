@@ -99,11 +99,24 @@ def test_every_dependency_is_explained():
 def test_the_shown_claim_is_valid(tmp_path):
     from common.claims import load_claims
 
-    (row,) = blocks(ROOT / "README.md", "yaml")
+    (row,) = (block for block in blocks(ROOT / "README.md", "yaml") if block.startswith("- id"))
     (tmp_path / "stability_gap").mkdir()
     path = tmp_path / "stability_gap" / "claims.yaml"
     path.write_text(row)
     assert [claim.id for claim in load_claims(path)] == ["M1"]
+
+
+def test_the_shown_spec_of_analyses_is_valid():
+    import yaml
+
+    from common import parts
+    from common.specfiles import KEYS
+
+    (text,) = (block for block in blocks(ROOT / "README.md", "yaml") if block.startswith("of:"))
+    spec = yaml.safe_load(text)
+    assert spec.keys() <= KEYS
+    analysis = dict(spec["run"]["analysis"])
+    assert parts.check(parts.find("analysis", analysis.pop("name")), analysis)[1] == []
 
 
 def test_deviations_that_claims_name_are_explained():
