@@ -328,7 +328,11 @@ def test_a_job_script_of_ones_own_beside_the_arrays_writes_no_run_twice(cluster:
 
 def test_parents_first_and_cancel_and_on_again(cluster: Cluster, project: Project) -> None:
     (project.folder / "own_learners.py").write_text(OWN)
-    slow = {**SMALL, "learner": {"name": "own_learners.Slow"}}
+    slow = {
+        **SMALL,
+        "learner": {"name": "own_learners.Slow"},
+        "budget": {"iterations": 100, "batch": 8},
+    }  # 15 s at least
     project.spec("base", run=slow)
     project.spec("child", run={**slow, "parent": {"spec": "toy/base", "take": "all"}}, seeds="0-1")
     project.replicate("run", "toy", "--on", "slurm", "--profile", "test")
