@@ -287,3 +287,22 @@ def test_a_launch_that_is_ended_leaves_no_worker_behind_and_loses_nothing(how: s
         assert launch_.returncode == 130
         assert b"goes on where it was" in out + err
         assert b"Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("allowed", "listed", "found"),
+    [("2,3", "", ["2", "3"]), ("", "GPU 0: a\n", []), ("-1", "GPU 0: a\n", []), (None, "GPU 0: a\nGPU 1: b\n", ["0", "1"]),
+     (None, "", [])],
+)  # fmt: skip
+def test_gpus_that_this_process_may_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, allowed: str | None, listed: str, found: list[str]
+) -> None:
+    from common import gpus
+
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '{listed}'\n".replace("\n'", "\\n'"))
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if allowed is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    assert gpus.visible() == found

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from common import lock
-from common.errors import Problem
+from common.errors import Busy, Problem
 from common.record import STALE_SECONDS
 
 
@@ -181,3 +181,50 @@ def test_a_killed_holder_leaves_a_lock_that_the_next_one_takes(tmp_path: Path) -
     assert (tmp_path / "lock").exists()
     with lock.held(tmp_path):
         pass
+
+
+# --- jobs of a cluster ---------------------------------------------------------------------------------------
+
+
+def in_job(monkeypatch: pytest.MonkeyPatch, job: str, restart: int) -> None:
+    """This process is in that start of a SLURM job."""
+    monkeypatch.setenv("SLURM_JOB_ID", job)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", str(restart))
+
+
+def test_a_later_start_of_the_same_job_takes_the_lock_of_the_earlier_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock.scheduler, "running", lambda job: pytest.fail("SLURM need not be asked"))
+    in_job(monkeypatch, "7", 1)
+    left(tmp_path, host="n2", pid=1, job="7", restart=0)
+    with lock.held(tmp_path):
+        assert json.loads((tmp_path / "lock").read_text())["restart"] == 1
+    left(tmp_path, host="n2", pid=1, job="7", restart=1)  # another process of this very start
+    with pytest.raises(Busy, match="process 1 on n2"), lock.held(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(("runs", "taken"), [(True, False), (False, True), (None, False)])
+def test_the_lock_of_another_job_is_taken_when_slurm_does_not_run_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: bool | None, taken: bool
+) -> None:
+    asked = []
+    monkeypatch.setattr(lock.scheduler, "running", lambda job: asked.append(job) or runs)
+    left(tmp_path, host="n2", pid=1, job="7_3", restart=0)
+    if taken:
+        with lock.held(tmp_path):
+            pass
+    else:
+        with pytest.raises(Busy), lock.held(tmp_path):
+            pass
+    assert asked == ["7_3"]
+
+
+def test_an_owner_that_was_cut_off_finds_its_lock_taken(tmp_path: Path) -> None:
+    with lock.held(tmp_path) as still_held:
+        still_held()
+        left(tmp_path, host="n3", pid=1)
+        with pytest.raises(Busy, match="taken over by another process"):
+            still_held()
+    assert json.loads((tmp_path / "lock").read_text())["host"] == "n3"  # the other one's lock stays

@@ -1,5 +1,6 @@
 """The loop: evaluation moves nothing, the same spec gives the same bytes, batches are a function of their address."""
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,9 @@ from lightning import Fabric
 from common import loop
 from common.batches import Batches
 from common.build import build
-from common.errors import Problem
+from common.errors import Busy, Problem
 from common.evaluate import correct
+from common.files import write_json
 from common.loop import Place, evaluate_at
 from common.places import runs_dir
 from common.record import RunFolder
@@ -233,3 +235,43 @@ def test_a_missing_or_misfitting_parent_is_a_problem(small: Callable[..., RunSpe
     with pytest.raises(Problem, match=r"do not fit this model at head.weight, head.bias. .*parent.take=trunk"):
         loop.run(child(small, parent, "all", **wider))
     assert loop.run(child(small, parent, "trunk", **wider)).done()
+
+
+def test_a_run_whose_lock_was_taken_writes_nothing_more(small: Callable[..., Any]) -> None:
+    spec = small("er")
+    folder = runs_dir() / spec.run_id
+    left: dict[str, bytes] = {}
+
+    def cut_off(updates: int, total: int) -> None:
+        if updates == 5:
+            (folder / "lock").write_text('{"host": "n3", "token": "theirs"}')
+            left.update({p.name: p.read_bytes() for p in folder.iterdir()})
+
+    with pytest.raises(Busy, match="taken over"):
+        loop.run(spec, loop.Place(watch=cut_off, save_every=4, status_seconds=0))
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == left
+    (folder / "lock").unlink()
+    assert loop.run(spec).done()
+
+
+def test_a_run_that_dies_again_and_again_without_getting_on_counts_as_failed(small: Callable[..., Any]) -> None:
+    spec = small("er")
+    folder = RunFolder(runs_dir() / spec.run_id)
+    died = {"state": "running", "updates": 0, "total": 36, "host": socket.gethostname(), "pid": 2**22 + 1, "starts": 4}
+
+    def dies(**more: Any) -> None:
+        write_json(folder.path / "status.json", died | more | {"written": 0})
+
+    dies()
+    seen = []
+    with pytest.raises(loop.Stopped):
+        loop.run(spec, loop.Place(stop=lambda: True))
+    assert folder.status()["starts"] == 0  # it saved, so it got on
+    dies(starts=5)
+    with pytest.raises(Problem, match="was started 5 times and died each time"):
+        loop.run(spec)
+    assert folder.status()["state"] == "failed"
+    assert loop.run(
+        spec, loop.Place(watch=lambda updates, total: seen.append(updates))
+    ).done()  # asked again, tried again
+    assert seen[0] > 1  # from the checkpoint

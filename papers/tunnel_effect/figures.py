@@ -198,9 +198,8 @@ def layer_axis(axis: "Axes", count: int, runs: "pd.DataFrame") -> None:
     s95 = float(runs["s95"].median())
     if s95 == s95 and s95 < count:
         axis.axvspan(s95 + 0.5, count + 0.5, color=style.MUTED, alpha=0.15, lw=0)
-        axis.text(
-            count + 0.4, 0.02, "tunnel", transform=axis.get_xaxis_transform(), ha="right", size=7, color=style.MUTED
-        )
+        above = axis.get_xaxis_transform()
+        axis.text(count + 0.4, 1.01, "tunnel", transform=above, ha="right", size=7, color=style.MUTED)
 
 
 def whole_layers(axis: "Axes", count: int) -> None:
