@@ -26,7 +26,15 @@ def why_not() -> str:
     if os.geteuid() != 0:
         return "the development cluster needs root"
     missing = [name for name in ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd") if not shutil.which(name)]
-    return f"SLURM is not installed here ({', '.join(missing)} missing; see slurm/README.md)" if missing else ""
+    if missing:
+        return f"SLURM is not installed here ({', '.join(missing)} missing; see slurm/README.md)"
+    namespaces = ["unshare", "--uts", "--pid", "--fork", "--mount-proc", "true"]
+    if subprocess.run(namespaces, capture_output=True).returncode:
+        return "the development cluster needs namespaces (unshare), which are not permitted here"
+    return ""
+
+
+WHY_NOT = why_not()
 
 
 @dataclass

@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
-from tests.clusters import ROOT, Cluster, Project, processes_of, until, why_not
+from tests.clusters import ROOT, WHY_NOT, Cluster, Project, processes_of, until
 from tests.helpers import LEARNERS, SMALL
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
 
 @pytest.fixture(scope="module")

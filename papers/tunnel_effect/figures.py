@@ -139,11 +139,7 @@ def swap(tables: Tables) -> "Canvas":
             if len(own):
                 values = own.pivot_table(index="run_id", columns="split", values="value").to_numpy()
                 style.band(axis, np.arange(1, values.shape[1] + 1), 100 * values, colour, quantity, line)
-        for column, words in (("swap_s95", "s95"), ("swap_s98", "s98")):
-            if column in runs and runs[column].notna().any():
-                at = float(runs[column].median())
-                axis.axvline(at, color=style.MUTED, lw=0.7, ls=":")
-                axis.text(at, 1.01, words, transform=axis.get_xaxis_transform(), ha="center", size=7, color=style.MUTED)
+        mark_starts(axis, runs)
         whole_layers(axis, int(facts["split"].max()))
         axis.set(xlabel="last layer of the extractor", ylabel=f"accuracy on task {task} (%)")
     style.legend(figure, axes, columns=6)
@@ -200,6 +196,18 @@ def layer_axis(axis: "Axes", count: int, runs: "pd.DataFrame") -> None:
         axis.axvspan(s95 + 0.5, count + 0.5, color=style.MUTED, alpha=0.15, lw=0)
         above = axis.get_xaxis_transform()
         axis.text(count + 0.4, 1.01, "tunnel", transform=above, ha="right", size=7, color=style.MUTED)
+
+
+def mark_starts(axis: "Axes", runs: "pd.DataFrame") -> None:
+    """Nothing; dotted lines where the first task's tunnel starts by the 95 % and by the 98 % rule."""
+    words: dict[float, str] = {}
+    for word in ("s95", "s98"):
+        if f"swap_{word}" in runs and runs[f"swap_{word}"].notna().any():
+            at = float(runs[f"swap_{word}"].median())
+            words[at] = f"{words[at]}, {word}" if at in words else word
+    for at, text in words.items():
+        axis.axvline(at, color=style.MUTED, lw=0.7, ls=":")
+        axis.text(at, 1.01, text, transform=axis.get_xaxis_transform(), ha="center", size=7, color=style.MUTED)
 
 
 def whole_layers(axis: "Axes", count: int) -> None:
