@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from common.analyse import Trained
-from common.analysis.layerwise import layerwise as picture_of
+from common.analysis.onecall import layerwise as picture_of
 from common.analysis.probes import Adam, Ridge
 from common.analysis.views import View
 from common.models.layered import Layered

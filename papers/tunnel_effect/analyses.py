@@ -13,7 +13,7 @@ from torch import Tensor
 
 from common.analyse import Trained
 from common.analysis.change import weight_change
-from common.analysis.layerwise import layerwise
+from common.analysis.onecall import layerwise
 from common.analysis.probes import Ridge
 from common.analysis.views import View
 from common.errors import Problem
