@@ -5,6 +5,7 @@ the extractor as task 1 left it under the tunnel as task 2 left it. Each task is
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from common.errors import Problem
 from common.evaluate import correct
 from common.models.layered import Layered
 from common.record import snapshots
+from common.streams.resident import Evaluation
 
 VERSION = 1
 Weights = dict[str, Tensor]
@@ -35,21 +37,24 @@ def swap(
     names = layered(trained).layers()
     ends = np.cumsum([trained.spec.budget.updates(len(task.train)) for task in trained.stream.tasks])
     one, two = (trained.weights(int(end)) for end in ends[:2])
-    train, test = _task_one(trained, probe_per_class)
-    before, after = (_probed(trained, weights, names, train, test, max_features) for weights in (one, two))
+    train, tests = _probe_images(trained, probe_per_class), held_out(trained)
+    before, after = (_probed(trained, weights, names, train, tests[0], max_features) for weights in (one, two))
+    whole = layered(trained).split(len(names))
+    uncut = {
+        (what, task): _accuracy(trained, whole.mix(weights, weights, head), tests[task - 1])
+        for what, weights in (("E1+T1", one), ("E2+T2", two))
+        for task, head in ((1, one), (2, two))
+    }
     for k, name in enumerate(names, start=1):
         cut = layered(trained).split(k)
         place = {"split": k, "layer": name}
-        for what, extractor, tunnel in (
-            ("E1+T1", one, one),
-            ("E1+T2", one, two),
-            ("E2+T1", two, one),
-            ("E2+T2", two, two),
-        ):
+        for (what, task), accuracy in uncut.items():
+            yield place | {"task": task, "quantity": what, "value": accuracy}
+        for what, extractor, tunnel in (("E1+T2", one, two), ("E2+T1", two, one)):
             for task, head in ((1, one), (2, two)):
-                accuracy = _accuracy(trained, cut.mix(extractor, tunnel, head), task)
+                accuracy = _accuracy(trained, cut.mix(extractor, tunnel, head), tests[task - 1])
                 yield place | {"task": task, "quantity": what, "value": accuracy}
-        (refit,) = _probed(trained, cut.mix(two, one), names[-1:], train, test, max_features)
+        (refit,) = _probed(trained, cut.mix(two, one), names[-1:], train, tests[0], max_features)
         yield place | {"task": 1, "quantity": "E2+T1, new head", "value": refit}
         yield place | {"task": 1, "quantity": "probe of E1", "value": before[k - 1]}
         yield place | {"task": 1, "quantity": "probe of E2", "value": after[k - 1]}
@@ -65,11 +70,11 @@ def reset(
     """
     names = layered(trained).layers()
     first, last = trained.weights(0), trained.weights()
-    train, test = _task_one(trained, probe_per_class)
+    train, (test, *_) = _probe_images(trained, probe_per_class), held_out(trained)
     for k, name in enumerate(names, start=1):
         mixed = layered(trained).split(k).mix(last, first, last)
         place = {"split": k, "layer": name}
-        yield place | {"quantity": "tunnel reset", "value": _accuracy(trained, mixed, 1)}
+        yield place | {"quantity": "tunnel reset", "value": _accuracy(trained, mixed, test)}
         (refit,) = _probed(trained, mixed, names[-1:], train, test, max_features)
         yield place | {"quantity": "tunnel reset, new head", "value": refit}
     trained.net.load_state_dict(last)
@@ -81,8 +86,8 @@ def development(trained: Trained, *, samples: int = 1000, max_features: int | No
     samples: test images for the rank. Facts: step (updates made), layer, index, quantity, value.
     """
     names = layered(trained).layers()
-    held_out = trained.learner.data.evaluation(samples, trained.spec.seed)
-    test = held_out.x[:samples], held_out.y[:samples]
+    drawn = trained.learner.data.evaluation(samples, trained.spec.seed)
+    test = drawn.x[:samples], drawn.y[:samples]
     before: Weights | None = None
     for step in snapshots(trained.folder.path):
         weights = trained.weights(step)
@@ -109,24 +114,31 @@ def layered(trained: Trained) -> Layered:
     return trained.net
 
 
-def _accuracy(trained: Trained, weights: Weights, task: int) -> float:
-    """Test accuracy of the network with those weights on a task, counted from 1."""
+def held_out(trained: Trained) -> list[Evaluation]:
+    """All test images of each task, one evaluation set a task."""
+    every = trained.learner.data.evaluation(None, trained.spec.seed)
+    spans = [slice(int(a), int(b)) for a, b in pairwise(every.offsets)]
+    columns = [None if every.columns is None else every.columns[span] for span in spans]
+    return [
+        Evaluation(every.x[span], every.y[span], own, np.array([0, span.stop - span.start]))
+        for span, own in zip(spans, columns, strict=True)
+    ]
+
+
+def _accuracy(trained: Trained, weights: Weights, test: Evaluation) -> float:
+    """Accuracy of the network with those weights."""
     trained.net.load_state_dict(weights)
-    held_out = trained.learner.data.evaluation(None, trained.spec.seed)
-    hits = correct(trained.learner, held_out, task)
-    return float(hits[held_out.offsets[task - 1] : held_out.offsets[task]].float().mean())
+    return float(correct(trained.learner, test, 1).float().mean())
 
 
-def _task_one(trained: Trained, per_class: int | None) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """(training images and labels of task 1 for probes, its test images and labels)."""
+def _probe_images(trained: Trained, per_class: int | None) -> tuple[Tensor, Tensor]:
+    """Training images of task 1 for probes, and their labels."""
     resident, task = trained.learner.data, trained.stream.tasks[0]
     rows = resident.rows(task)
     labels = resident.labels_of(rows)
     kept = [rows[labels == c][:per_class] for c in np.unique(labels)]
     batch = resident.batch(np.concatenate(kept))
-    held_out = resident.evaluation(None, trained.spec.seed)
-    end = int(held_out.offsets[1])
-    return (batch.x, batch.y), (held_out.x[:end], held_out.y[:end])
+    return batch.x, batch.y
 
 
 def _probed(
@@ -134,12 +146,12 @@ def _probed(
     weights: Weights,
     names: list[str],
     train: tuple[Tensor, Tensor],
-    test: tuple[Tensor, Tensor],
+    test: Evaluation,
     max_features: int | None,
 ) -> list[float]:
     """Accuracy of ridge probes of those layers."""
     trained.net.load_state_dict(weights)
     view, how = View(max_features=max_features), {"quantities": ("probe",), "reference": "last probe"}
     with torch.no_grad():
-        found: Any = layerwise(trained.net, names, train, test, view=view, probe=Ridge(), **how)  # type: ignore[arg-type]
+        found: Any = layerwise(trained.net, names, train, (test.x, test.y), view=view, probe=Ridge(), **how)  # type: ignore[arg-type]
     return list(found.curve("ID accuracy"))
