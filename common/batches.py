@@ -1,5 +1,9 @@
 """Which samples each update sees: a function of seed, task and step alone, whatever was drawn before."""
 
+from functools import partial
+from typing import Any
+
+from common import parts
 from common.learners.base import Learner
 from common.rng import generator
 from common.spec import RunSpec
@@ -15,6 +19,8 @@ class Batches:
         self.rows = learner.data.rows(task)
         self.per_epoch = -(-len(self.rows) // self.size)
         self._epoch, self._order = -1, self.rows
+        asked = spec.augmentation
+        self._change = parts.find("augmentation", asked.name).load()(**asked.settings) if asked else None
 
     def at(self, step: int) -> Batch:
         """The batch of that step: every epoch in its own random order, the last batch of an epoch as short as it is."""
@@ -22,6 +28,13 @@ class Batches:
         if epoch != self._epoch:
             order = generator(self.seed, "order", self.task.index, epoch).permutation(len(self.rows))
             self._epoch, self._order = epoch, self.rows[order]
-        new = self.learner.data.batch(self._order[place * self.size : (place + 1) * self.size])
+        rows = self._order[place * self.size : (place + 1) * self.size]
+        new = self.learner.data.batch(rows, self._changed(step, "new"))
         old = self.learner.recall(self.task.index, step, self.size)
-        return new if old is None else new._replace(replay=self.learner.data.batch(old))
+        return new if old is None else new._replace(replay=self.learner.data.batch(old, self._changed(step, "replay")))
+
+    def _changed(self, step: int, which: str) -> Any:
+        """The augmentation with the draws of that step, or None."""
+        if self._change is None:
+            return None
+        return partial(self._change, draws=generator(self.seed, f"augmentation of {which}", self.task.index, step))

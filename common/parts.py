@@ -17,8 +17,9 @@ from typing import Any, Literal
 from common.errors import Problem, nearest
 from common.files import sha256_bytes
 
-Kind = Literal["stream", "model", "learner", "optimiser", "analysis"]
+Kind = Literal["stream", "model", "learner", "optimiser", "augmentation", "analysis"]
 KINDS: tuple[Kind, ...] = ("stream", "model", "learner", "optimiser")  # those that every run has
+OPTIONAL: tuple[Kind, ...] = ("augmentation", "analysis")  # in the identity of the runs that have them
 
 # name -> (dotted path, version). Raise the version when the meaning changes: new run ids follow.
 REGISTRY: dict[Kind, dict[str, tuple[str, int]]] = {
@@ -54,6 +55,7 @@ REGISTRY: dict[Kind, dict[str, tuple[str, int]]] = {
         "sgd_scheduled": ("common.schedules.sgd_scheduled", 1),
         "adamw_scheduled": ("common.schedules.adamw_scheduled", 1),
     },
+    "augmentation": {"crop_flip": ("common.streams.augment.crop_flip", 1)},
     "analysis": {
         "layerwise": ("common.analyses.layerwise", 1),
     },

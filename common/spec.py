@@ -83,13 +83,14 @@ class RunSpec:
     precision: str = "32"
     parent: dict[str, str] | None = None
     loop: int = field(default=LOOP_VERSION)
+    augmentation: PartSpec | None = None
     analysis: PartSpec | None = None
 
     @cached_property
     def science(self) -> dict[str, Any]:
         """The specification as plain nested dictionaries, as it is stored and digested."""
         whole = {name: getattr(self, name) for name in ("data", "data_digest", "seed", "precision", "parent", "loop")}
-        names = (*parts.KINDS, "budget", *(("analysis",) if self.analysis else ()))
+        names = (*parts.KINDS, "budget", *(kind for kind in parts.OPTIONAL if getattr(self, kind)))
         whole |= {name: dict(vars(getattr(self, name))) for name in names}
         return whole | {"evaluation": self.evaluation.settings()}
 
@@ -105,8 +106,8 @@ class RunSpec:
         """The RunSpec whose `science` was stored."""
         made: dict[str, Any] = {kind: PartSpec(**science[kind]) for kind in parts.KINDS}
         made |= {"budget": Budget(**science["budget"]), "evaluation": Evaluation(**science["evaluation"])}
-        analysis = PartSpec(**science["analysis"]) if "analysis" in science else None
-        return cls(**science | made | {"analysis": analysis})
+        made |= {kind: PartSpec(**science[kind]) for kind in parts.OPTIONAL if kind in science}
+        return cls(**science | made)
 
     def analysed(self, analysis: PartSpec) -> "RunSpec":
         """The run that analyses this one."""
@@ -115,7 +116,7 @@ class RunSpec:
     def flat(self) -> dict[str, Any]:
         """Columns of the table of runs: 'stream.tasks', 'learner.alpha', ... one per setting."""
         columns: dict[str, Any] = {"data": self.data, "precision": self.precision, "seed": self.seed}
-        for kind in (*parts.KINDS, "analysis"):
+        for kind in (*parts.KINDS, *parts.OPTIONAL):
             part: PartSpec | None = getattr(self, kind)
             if part is None:
                 continue
@@ -126,7 +127,7 @@ class RunSpec:
         return columns
 
 
-FIELDS = ("data", *parts.KINDS, "budget", "evaluation", "seed", "precision", "parent")
+FIELDS = ("data", *parts.KINDS, "augmentation", "budget", "evaluation", "seed", "precision", "parent")
 PRECISIONS = ("32", "bf16-mixed")
 
 # (lowest, highest) allowed value of settings that mean the same in every part
@@ -147,6 +148,8 @@ LIMITS: dict[str, tuple[float, float]] = {
     "optimiser.warm_up": (0.0, 1.0),
     "optimiser.start": (0.0, 1.0),
     "optimiser.end": (0.0, 1.0),
+    "augmentation.padding": (0, 1000),
+    "augmentation.flip": (0, 1),
     "learner.alpha": (0, 1),
     "learner.memory": (1, 10**9),
     "learner.strength": (0, 1e12),
@@ -180,6 +183,8 @@ def resolve(raw: dict[str, Any], digest: str) -> RunSpec:
         for key in raw.keys() - set(FIELDS)
     ]
     chosen: Any = {kind: part_of(kind, raw.get(kind), problems) for kind in parts.KINDS}
+    if raw.get("augmentation") is not None:
+        chosen["augmentation"] = part_of("augmentation", raw["augmentation"], problems)
     budget = _typed(Budget, "budget", raw.get("budget"), problems)
     evaluation = _typed(Evaluation, "evaluation", raw.get("evaluation", {}), problems)
     values = {"data": raw.get("data"), "seed": raw.get("seed", 0), "precision": str(raw.get("precision", "32"))}

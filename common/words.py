@@ -45,7 +45,7 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
     for word in words:
         key, _, value = word.partition("=")
         head = key.split(".")[0]
-        if head not in (*parts.KINDS, "data", "budget", "evaluation", "seed", "precision", "parent"):
+        if head not in (*parts.KINDS, *parts.OPTIONAL, "data", "budget", "evaluation", "seed", "precision", "parent"):
             wrong.append(
                 f"'{key}' is no setting of a run.{nearest(key, ALL_KEYS)} "
                 "Settings look like learner.alpha, stream.tasks, budget.batch."

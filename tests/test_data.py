@@ -213,6 +213,17 @@ def test_tiny_imagenet_shards_with_grey_pictures(home: Path) -> None:
     says(lambda: data.find("tiny_imagenet"), "shards 00001 of 2", "train", "missing")
 
 
+def test_tiny_imagenet_at_half_its_size_is_decoded_from_the_same_files(home: Path) -> None:
+    folder, pixels = home / "tiny-imagenet", colours(2, 64)
+    shard(folder / "train-00000-of-00001.parquet", [encoded(pixels[0])], [0])
+    shard(folder / "validation-00000-of-00001.parquet", [encoded(pixels[1])], [0])
+    whole, half = data.load("tiny_imagenet"), data.load("tiny_imagenet_32")
+    assert whole.train.images.shape == (1, 3, 64, 64)
+    assert half.train.images.shape == half.test.images.shape == (1, 3, 32, 32)
+    assert np.abs(half.test.images.mean((2, 3)) - whole.test.images.mean((2, 3))).max() < 2  # averaged, not picked
+    assert half.title == "Tiny-ImageNet at 32 pixels"
+
+
 def test_tiny_imagenet_as_packed_by_its_authors(home: Path) -> None:
     folder, pixels = home / "tiny-imagenet-200", colours(3, 64)
     tree(folder / "train", {"n2/images": pixels[:1], "n1/images": pixels[1:2]})

@@ -126,6 +126,8 @@ def test_limits_are_inclusive_and_nothing_beyond_them_passes(key: str) -> None:
         base = {"model": {"name": "small_cnn"}}
     elif key in OTHER_PARTS:
         base = OTHER_PARTS[key]
+    elif key.startswith("augmentation."):
+        base = {"augmentation": {"name": "crop_flip"}}
     elif key == "stream.degrees":
         base = {"stream": {"name": "rotated", "degrees": 1.0, "tasks": 3}}
     elif key == "budget.epochs":

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from common.places import cache_dir
 from common.streams.catalogue import Found, layout_of, source
 from common.streams.digests import digest_of
 from common.streams.formats import Part, Raw
+from common.streams.pictures import resized
 from common.streams.sources import Source
 
 
@@ -70,6 +72,9 @@ def _decode(found: Found, home: Path) -> None:
         raw = layout_of(found).read(found.path or Path(), entry.shape)
         arrays: dict[str, np.ndarray] = {}
         for word, part in (("train", raw.train), ("test", raw.test)):
+            if entry.resized and entry.shape:
+                side = entry.shape[-1]
+                part = replace(part, pictures=(resized(picture, side) for picture in part.pictures))
             arrays[f"{word}_images"] = _write_images(
                 part, work / f"{word}_images.npy", entry.shape, f"{found.name}, {word}"
             )

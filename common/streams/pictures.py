@@ -39,6 +39,12 @@ def centre(image: Image.Image, size: int) -> Image.Image:
     return image.resize((w, h), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
 
 
+def resized(picture: np.ndarray, side: int) -> np.ndarray:
+    """uint8 [C, H, W] -> uint8 [C, side, side] (bilinear, antialiased)."""
+    planes = [Image.fromarray(plane).resize((side, side), Image.Resampling.BILINEAR) for plane in picture]
+    return np.stack([np.asarray(plane) for plane in planes])
+
+
 def channels_of(raws: Iterable[bytes | Path]) -> int:
     """1 when every picture is grey, else 3; stops at the first colour picture, reads headers only."""
     for raw in raws:

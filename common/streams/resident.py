@@ -4,6 +4,7 @@ Rows of untransformed tasks are the data set's own rows, so a stream of thousand
 one table. Each transform of a task adds its transformed images once. Memories hold row numbers of this table.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,12 +65,13 @@ class Resident:
         """int64 labels of those rows, on the host."""
         return self._host_labels[rows]
 
-    def batch(self, rows: Tensor | np.ndarray) -> Batch:
-        """Normalised samples of those rows."""
+    def batch(self, rows: Tensor | np.ndarray, change: Callable[[Tensor], Tensor] | None = None) -> Batch:
+        """Normalised samples of those rows, their pictures changed first where an augmentation is given."""
         index = torch.as_tensor(rows, device=self.device)
         y = self.labels[index]
         columns = None if self.columns is None else self.columns[y]
-        return Batch(self._normalise(self.inputs[index]), y, columns, rows=index)
+        pictures = self.inputs[index] if change is None else change(self.inputs[index])
+        return Batch(self._normalise(pictures), y, columns, rows=index)
 
     def _normalise(self, images: Tensor) -> Tensor:
         return images.to(torch.float32).mul_(self.scale).add_(self.shift)

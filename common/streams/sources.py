@@ -31,6 +31,7 @@ class Source:
     torchvision: str = ""  # the class of torchvision.datasets that downloads it
     splits: tuple[str, ...] = ()  # those it downloads, where it does not take them all at once
     by_hand: str = ""  # where a person gets it
+    resized: bool = False  # pictures of another size are brought to `shape` when they are decoded
     exact: bool = False  # published without loss, so that JPEG copies of it are named as such
     md5: tuple[tuple[str, str], ...] = ()  # published checksums of files
 
@@ -150,6 +151,16 @@ SOURCES: dict[str, Source] = {
         mean=RGB_MEAN,
         std=RGB_STD,
         by_hand="from http://cs231n.stanford.edu/tiny-imagenet-200.zip, unpacked",
+    ),
+    "tiny_imagenet_32": Source(
+        title="Tiny-ImageNet at 32 pixels",
+        places=(Place(PARQUET, "tiny_imagenet"), Place(TINY, "tiny-imagenet-200")),
+        shape=(3, 32, 32),
+        counts=(100000, 10000),
+        mean=RGB_MEAN,
+        std=RGB_STD,
+        by_hand="from http://cs231n.stanford.edu/tiny-imagenet-200.zip, unpacked",
+        resized=True,
     ),
     "mini_imagenet": Source(
         title="Mini-ImageNet",
