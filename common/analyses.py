@@ -27,13 +27,17 @@ def layerwise(
     ood_count: int | None = None,
     ood_draw: int | None = 0,
     cka_samples: int = 2000,
+    after: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Per layer: probe accuracy in and out of distribution, rank, variances, similarity; of the network: s95, s98 and more.
 
     layers: `relu`, `conv` or `conv2` of a network of named layers, or module names with wildcards (of any other network).
     ood_data: a data set to probe with (null: the classes of the run's own data set that it never saw); ood_classes, or
-    ood_count classes drawn by ood_draw. Facts: layer, index, quantity, value. Source: tunnel effect, Figs. 1-4 and 7.
+    ood_count classes drawn by ood_draw. after: the weights after that many updates (null: the final ones).
+    Facts: layer, index, quantity, value. Source: tunnel effect, Figs. 1-4 and 7.
     """
+    if after is not None:
+        trained.net.load_state_dict(trained.weights(after))
     outside = data.load(ood_data) if ood_data else trained.stream.images
     each = {"train_per_class": train_per_class, "test_per_class": test_per_class}
     own = in_distribution(trained.stream, **each)

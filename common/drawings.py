@@ -89,5 +89,7 @@ def _claims(paper: str) -> str:
 def _drawing_code(paper: str) -> str:
     """Digest of every module that decides how a figure or table of the paper looks."""
     common = [ROOT / "common" / f"{name}.py" for name in ("drawings", "report", "stamp", "stats", "style")]
-    own = [p for p in (ROOT / "papers" / paper).glob("*.py") if p.stem not in ("__init__", "measures")]
+    own = [
+        p for p in (ROOT / "papers" / paper).glob("*.py") if p.stem != "__init__" and not p.stem.startswith("measures")
+    ]
     return sha256_bytes(b"".join(p.read_bytes() for p in [*common, *sorted(own)]))[:16]

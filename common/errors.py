@@ -24,18 +24,26 @@ class Problems:
     """Everything wrong with a request, collected before it is refused."""
 
     def __init__(self) -> None:
-        self.messages: list[str] = []
+        self.found: dict[tuple[str, ...], list[str]] = {}  # sentences of one Problem -> places it is about
         self.missing = True  # whether all of it is something that can be fetched or made first
 
     def add(self, where: str, problem: Problem) -> None:
-        """Takes the sentences of a Problem, each with the place it is about."""
-        self.messages += [f"{where}: {message}" for message in problem.messages]
+        """Takes the sentences of a Problem and the place it is about."""
+        places = self.found.setdefault(tuple(problem.messages), [])
+        if where not in places:
+            places.append(where)
         self.missing &= isinstance(problem, Missing)
 
     def refuse(self) -> None:
-        """Raises what was collected, each sentence once: Missing when nothing else is wrong."""
-        if self.messages:
-            raise (Missing if self.missing else Problem)(*dict.fromkeys(self.messages))
+        """Raises what was collected, each sentence once with its places: Missing when nothing else is wrong."""
+        if self.found:
+            lines = [f"{_places(places)}: {said}" for messages, places in self.found.items() for said in messages]
+            raise (Missing if self.missing else Problem)(*lines)
+
+
+def _places(names: list[str]) -> str:
+    """The places by name as far as they are few."""
+    return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more"
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

@@ -57,8 +57,25 @@ def expand(
     """
     if tier not in TIERS:
         raise Problem(f"There is no tier '{tier}'.{nearest(tier, TIERS)} Tiers: {', '.join(TIERS)}.")
-    found: list[Request] = []
     problems = Problems()
+    found = _expanded(target, tier, overrides or {}, seeds, case, problems)
+    if case is not None and not found and not problems.found:
+        near = nearest(case, cases(target, tier))
+        problems.add(target, Problem(f"no spec has a case '{case}' at tier {tier}.{near}"))
+    problems.refuse()
+    return with_parents(found)
+
+
+def _expanded(
+    target: str,
+    tier: str,
+    overrides: dict[str, Any],
+    seeds: list[int] | None,
+    case: str | None,
+    problems: Problems,
+) -> list[Request]:
+    """The runs of a target, without those that its analyses are of; what is wrong goes into `problems`."""
+    found: list[Request] = []
     for paper, spec in targets(target):
         try:
             content = load(paper, spec)
@@ -66,16 +83,12 @@ def expand(
                 if "/" in target:
                     raise Problem(f"it has no tier '{tier}', only: {', '.join(content['tiers'])}.")
             elif "of" in content:
-                found += _analyses(paper, spec, tier, content, overrides or {}, seeds, case)
+                found += _analyses(paper, spec, tier, content, overrides, seeds, case, problems)
             elif case is None or case in cases_of(content, tier):
-                found += _requests(paper, spec, tier, content, overrides or {}, seeds, case, problems)
+                found += _requests(paper, spec, tier, content, overrides, seeds, case, problems)
         except Problem as problem:
             problems.add(f"{paper}/{spec}", problem)
-    if case is not None and not found and not problems.messages:
-        near = nearest(case, cases(target, tier))
-        problems.add(target, Problem(f"no spec has a case '{case}' at tier {tier}.{near}"))
-    problems.refuse()
-    return with_parents(found)
+    return found
 
 
 def cases_of(content: dict[str, Any], tier: str) -> dict[str, Any]:
@@ -152,6 +165,7 @@ def _analyses(
     overrides: dict[str, Any],
     seeds: list[int] | None,
     case: str | None,
+    problems: Problems,
 ) -> list[Request]:
     """One request for each run of the spec that `content` is of: the run's analysis, with the run as its parent."""
     own = {key: value for key, value in overrides.items() if key.partition(".")[0] == "analysis"}
@@ -159,19 +173,17 @@ def _analyses(
     raw = nested(content["run"])
     for layer in ((content["tiers"][tier] or {}).get("run", {}), own):
         raw = merge(raw, nested(layer))
-    problems = [
-        f"'{key}' is no setting of an analysis; it goes into {content['of']}." for key in raw if key != "analysis"
-    ]
-    analysis = part_of("analysis", raw.get("analysis"), problems)
-    if problems or analysis is None:
-        raise Problem(*problems)
+    wrong = [f"'{key}' is no setting of an analysis; it goes into {content['of']}." for key in raw if key != "analysis"]
+    analysis = part_of("analysis", raw.get("analysis"), wrong)
+    if wrong or analysis is None:
+        raise Problem(*wrong)
     read = {k: v for k, v in analysis.settings.items() if v and (k == "data" or k.endswith("_data"))}
     digests = "".join(
         f" {name}={data.digest(name)[:12]}" for name in read.values()
     )  # what it reads is part of what it is
     analysis = replace(analysis, version=analysis.version + digests)
     of = f"{paper}/{content['of']}"
-    parents = [r for r in expand(of, tier, others, seeds, case) if f"{r.paper}/{r.spec}" == of]
+    parents = _expanded(of, tier, others, seeds, case, problems)
     return [Request(p.run.analysed(analysis), paper, spec, tier, p.case, (p,)) for p in parents]
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from common import analyse, loop
+from common.analyses import layerwise
 from common.errors import Problem
 from common.places import ROOT
 from common.spec import RunSpec, resolve
@@ -138,18 +139,95 @@ def test_measures_without_a_tunnel_say_nothing_of_it() -> None:
     assert measures.per_analysis("another", pd.DataFrame()) == {}
 
 
+def test_the_spike_is_looked_for_at_the_end_of_the_penultimate_stage() -> None:
+    curves = {
+        "ID accuracy": [0.5] * 9,
+        "OOD accuracy": [0.5] * 9,
+        "rank": [9, 9, 9, 9, 9, 4, 8, 5, 2],
+        "within/between": [1] * 9,
+    }
+    facts = layer_facts({**curves, "cka to l9": [1] * 9}, {"accuracy": 0.5, "s95": 1, "s98": 1})
+    assert "spike" not in measures.per_analysis("layerwise", facts)
+    names = {f"l{k}": "trunk.conv1" if k == 1 else f"trunk.block{k - 1}" for k in range(1, 10)}
+    blocks = facts.assign(
+        layer=facts["layer"].replace(names), quantity=facts["quantity"].str.replace("l9", "trunk.block8")
+    )
+    assert measures.per_analysis("layerwise", blocks)["spike"] == 8 / 5  # block 6, after the stem, over block 7
+
+
+def test_two_tasks_are_measured_when_each_was_just_learned() -> None:
+    accuracy = np.array([[0.2, np.nan], [0.9, np.nan], [0.7, 0.4], [0.6, 0.8]])
+    found = measures.per_run({"step": np.array([0, 10, 15, 20]), "ends": np.array([10, 20])}, accuracy)
+    assert found == pytest.approx({"learned_1": 0.9, "learned_2": 0.8, "learned": 0.85, "left_1": 0.6})
+    assert measures.per_run({"step": np.array([0, 10]), "ends": np.array([10])}, accuracy[:2, :1]) == {}
+
+
+def test_shortened_networks_are_compared_at_the_extractors_length() -> None:
+    nets = pd.DataFrame(
+        {"spec": "shortened", "model.depth": 19, "model.convs": [3, 6, 10, np.nan], "learned": [0.5, 0.78, 0.81, 0.8],
+         "forg": [0.1, 0.15, 0.2, 0.25], "seed": 0}
+    )  # fmt: skip
+    rows = pd.concat([nets, pd.DataFrame({"spec": ["swap"], "swap_s95": [5.0], "seed": 0})])
+    ways = measures.MEASURES
+    assert ways["shortened_accuracy"](rows) == pytest.approx(-0.02)
+    assert ways["shortened_forgetting"](rows) == pytest.approx(0.1)
+    assert ways["too_short_loss"](rows) == pytest.approx(0.3)
+    with pytest.raises(Problem, match="no network is shorter than the extractor, which ends at layer 2"):
+        ways["too_short_loss"](rows.assign(swap_s95=rows["swap_s95"] - 3))
+    with pytest.raises(Problem, match="missing"):
+        ways["shortened_accuracy"](nets)
+
+
+def test_training_variables_are_compared_with_the_plain_case() -> None:
+    rows = pd.DataFrame(
+        {"case": ["plain", "crops", "50-classes"], "ood_retained": [0.6, 0.7, 0.9], "stream.count": [10, 10, 50]}
+    )
+    ways = measures.MEASURES
+    assert ways["crops_gain"](rows) == pytest.approx(0.1)
+    assert ways["classes_gain"](rows) == pytest.approx(0.3)
+    assert ways["classes_gain"](rows.assign(**{"stream.count": [np.nan, np.nan, 50]})) == pytest.approx(
+        -0.3
+    )  # null: all
+    for name in ("crops_gain", "classes_gain", "pixels_gain"):
+        with pytest.raises(Problem, match="missing"):
+            ways[name](rows[:1])
+
+
+def test_width_is_judged_on_vgg_19_alone() -> None:
+    rows = pd.DataFrame(
+        {"model.name": ["vgg"] * 4 + ["resnet"], "model.depth": [19, 19, 19, 16, 34], "model.width": [4, 8, 16, 8, 8],
+         "s95": [6.0, 5.0, 5.0, 9.0, 9.0], "stream.count": [2, 3, 5, 2, 2]}
+    )  # fmt: skip
+    assert measures.MEASURES["width_rise"](rows) == 0
+    assert measures.MEASURES["start_rises"](rows[:3]) == -1
+    with pytest.raises(Problem, match=r"fewer than two values of model\.width"):
+        measures.MEASURES["width_rise"](rows[3:])
+
+
 def test_measures_over_several_runs() -> None:
     rows = pd.DataFrame({"case": ["a", "b"], "s95": [2.0, 5.0], "stream.count": [2, 5], "ood_retained": [0.6, 0.9]})
-    assert measures.start_range(rows) == 3
-    assert measures.retained_rises(rows) == pytest.approx(0.3)
+    assert measures.MEASURES["start_range"](rows) == 3
+    assert measures.MEASURES["retained_rises"](rows) == pytest.approx(0.3)
     with pytest.raises(Problem):
-        measures.start_range(rows[:1])
+        measures.MEASURES["start_range"](rows[:1])
     with pytest.raises(Problem):
-        measures.retained_rises(rows[:1])
+        measures.MEASURES["retained_rises"](rows[:1])
     both = pd.DataFrame({"model.name": ["vgg", "resnet"], "rank_p": [10.0, 25.0]})
-    assert measures.rank_against_vgg(both) == 2.5
+    assert measures.MEASURES["rank_against_vgg"](both) == 2.5
     with pytest.raises(Problem):
-        measures.rank_against_vgg(both[:1])
+        measures.MEASURES["rank_against_vgg"](both[:1])
+
+
+def test_weights_of_before_the_first_update_can_be_looked_into(places: Path) -> None:
+    found = trained(
+        {**TWO, "stream": {"name": "subset", "count": 4}, "model": {"name": "mlp_he", "depth": 4, "width": 16}}
+    )
+    each = {"train_per_class": 20, "ood_classes": [5, 6]}
+    last, first = (table(layerwise(found, after=after, **each)) for after in (None, 0))  # type: ignore[arg-type]
+    accuracy = [float(t[(t["quantity"] == "accuracy") & (t["index"] == 0)]["value"].iloc[0]) for t in (last, first)]
+    trace = found.folder.trace()
+    bits = np.unpackbits(trace["bits"], axis=1)[:, : trace["offsets"][1]]
+    assert accuracy == pytest.approx([bits[-1].mean(), bits[0].mean()])
 
 
 def test_the_five_lines_for_a_network_of_ones_own_work(capsys: pytest.CaptureFixture[str]) -> None:

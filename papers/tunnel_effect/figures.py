@@ -5,30 +5,44 @@ tunnel by the 95 % rule (from the median over seeds of s95 on, layer s95 being t
 """
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common import style
-from common.drawings import Figure, data_titles
-from common.errors import Problem
+from common.drawings import Figure
 from common.table import Tables
+from papers.tunnel_effect.panels import (
+    cases_of,
+    curves,
+    facts_of,
+    footnote,
+    layer_axis,
+    mark_starts,
+    whole_layers,
+)
+from papers.tunnel_effect.tables import TABLES
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
+
+__all__ = ["FIGURES", "TABLES"]
 
 INSIDE, OUTSIDE, RANK = "#0173b2", "#de8f05", "#d55e00"
 EXCHANGES = {
     "E1+T1": ("#000000", "-"), "E1+T2": ("#0173b2", "-"), "E2+T2": ("#949494", "-"), "E2+T1": ("#029e73", "-"),
     "E2+T1, new head": ("#029e73", "--"), "probe of E2": ("#d55e00", "--"),
 }  # fmt: skip
+CASES = (("#000000", "-"), ("#0173b2", "--"), ("#de8f05", "-."), ("#029e73", ":"))  # told apart in grey too
 
 
-def layers(spec: str, tables: Tables) -> "Canvas":
-    """A panel a case: probe accuracy in and out of distribution, and rank (Figs. 1, 2 and 7)."""
+def layers(spec: str, untrained: str | None, tables: Tables) -> "Canvas":
+    """A panel a case: probe accuracy in and out of distribution, and rank (Figs. 1, 2 and 7).
+
+    untrained: the spec of the same layers before the first update, whose rank is drawn beside.
+    """
     cases = cases_of(tables, spec)
+    control = facts_of(tables, tables.where(spec=untrained)) if untrained else None
     figure, axes = style.sheet(len(cases), 1, style.COLUMN, 2.0)
     for axis, (case, runs) in zip(axes[:, 0], cases.items(), strict=True):
         facts = facts_of(tables, runs)
@@ -40,14 +54,17 @@ def layers(spec: str, tables: Tables) -> "Canvas":
             style.band(axis, np.arange(1, values.shape[1] + 1), 100 * values, colour, label)
         right = axis.twinx()
         ranks = curves(facts, "rank")
-        style.band(right, np.arange(1, ranks.shape[1] + 1), ranks, RANK, "rank (right axis)", "--")
+        style.band(right, np.arange(1, ranks.shape[1] + 1), ranks, RANK, "rank (right)", "--")
         right.set_ylabel("numerical rank", color=RANK)
-        right.set_ylim(0, None)
         right.spines["right"].set_visible(True)
+        if control is not None:
+            start = curves(control, "rank")
+            style.band(right, np.arange(1, start.shape[1] + 1), start, RANK, "rank, untrained (right)", ":")
+        right.set_ylim(0, None)
         layer_axis(axis, ranks.shape[1], runs)
         axis.set_ylabel("probe accuracy (%)")
         axis.set_title(case, loc="left")
-    style.legend(figure, [*axes[:, 0], *(a for a in figure.axes if a not in set(axes[:, 0]))], columns=3)
+    style.legend(figure, [*axes[:, 0], *(a for a in figure.axes if a not in set(axes[:, 0]))], columns=2)
     footnote(figure, tables, spec)
     return figure
 
@@ -128,6 +145,43 @@ def compared(spec: str, quantity: str, tables: Tables) -> "Canvas":
     return figure
 
 
+def shortened(tables: Tables) -> "Canvas":
+    """Accuracy on each task when it was just learned, and forgetting, against the number of convolutions (Fig. 10)."""
+    runs = tables.where(spec="shortened").copy()
+    runs["convs"] = runs["model.convs"].fillna(runs["model.depth"] - 3).astype(int)
+    figure, axes = style.sheet(1, 2, style.PAGE, 2.3)
+    for axis, columns, label in (
+        (axes[0, 0], {"learned_1": ("task 1", INSIDE), "learned_2": ("task 2", OUTSIDE)}, "accuracy when learned (%)"),
+        (axes[0, 1], {"forg": ("forgetting of task 1", RANK)}, "forgetting (pp)"),
+    ):
+        for column, (name, colour) in columns.items():
+            values = 100 * runs.pivot_table(index="seed", columns="convs", values=column)
+            style.bars(axis, values.columns.to_numpy(), values.to_numpy(), colour, name)
+            axis.axhline(values.iloc[:, -1].mean(), color=colour, lw=0.7, ls=":")
+        mark_starts(axis, tables.where(spec="swap"), ("s95",))
+        axis.set_xticks(sorted(runs["convs"].unique()))
+        axis.set(xlabel="convolutions kept (dotted: all of them)", ylabel=label)
+        axis.legend()
+    footnote(figure, tables, "shortened")
+    return figure
+
+
+def kept_outside(tables: Tables) -> "Canvas":
+    """Out-of-distribution accuracy of each layer as a share of the best layer's, a line a case (Harun et al.)."""
+    cases = cases_of(tables, "harun_layers")
+    figure, axes = style.sheet(1, 1, style.COLUMN, 2.3)
+    order = sorted(cases, key=lambda case: (case != "plain", case))
+    for case, (colour, line) in zip(order, CASES, strict=False):
+        values = curves(facts_of(tables, cases[case]), "OOD accuracy")
+        values = 100 * values / values.max(axis=1, keepdims=True)
+        style.band(axes[0, 0], np.arange(1, values.shape[1] + 1), values, colour, case, line)
+    whole_layers(axes[0, 0], values.shape[1])
+    axes[0, 0].set(xlabel="layer", ylabel="OOD accuracy (% of the best layer)")
+    style.legend(figure, axes, columns=4)
+    footnote(figure, tables, "harun_layers")
+    return figure
+
+
 def swap(tables: Tables) -> "Canvas":
     """Accuracy on both tasks of every exchange of halves, as a function of the cut (Table 1)."""
     runs = tables.where(spec="swap")
@@ -162,101 +216,44 @@ def reset(tables: Tables) -> "Canvas":
     return figure
 
 
-# --- shared ------------------------------------------------------------------------------------------------------
-
-
-def cases_of(tables: Tables, spec: str) -> dict[str, "pd.DataFrame"]:
-    """case -> runs, in the order of the layers' number and name. Errors: Problem when there are none."""
-    runs = tables.where(spec=spec)
-    if runs.empty:
-        raise Problem(f"there are no runs of {spec}")
-    named = runs["case"].fillna("").astype(str)
-    order = sorted(named.unique(), key=lambda case: (int("0" + "".join(filter(str.isdigit, case))), case))
-    return {case: runs[named == case] for case in order}
-
-
-def facts_of(tables: Tables, runs: "pd.DataFrame") -> "pd.DataFrame":
-    """The facts of those runs."""
-    facts = tables.facts
-    return facts[facts["run_id"].isin(runs["run_id"].astype(str))]
-
-
-def curves(facts: "pd.DataFrame", quantity: str) -> np.ndarray:
-    """[runs, layers] of a quantity."""
-    rows = facts[(facts["quantity"] == quantity) & (facts["index"] > 0)]
-    return rows.pivot_table(index="run_id", columns="index", values="value", observed=True).to_numpy()
-
-
-def layer_axis(axis: "Axes", count: int, runs: "pd.DataFrame") -> None:
-    """Nothing; the x axis counts layers, and the tunnel is shaded."""
-    whole_layers(axis, count)
-    axis.set_xlabel("layer")
-    s95 = float(runs["s95"].median())
-    if s95 == s95 and s95 < count:
-        axis.axvspan(s95 + 0.5, count + 0.5, color=style.MUTED, alpha=0.15, lw=0)
-        above = axis.get_xaxis_transform()
-        axis.text(count + 0.4, 1.01, "tunnel", transform=above, ha="right", size=7, color=style.MUTED)
-
-
-def mark_starts(axis: "Axes", runs: "pd.DataFrame") -> None:
-    """Nothing; dotted lines where the first task's tunnel starts by the 95 % and by the 98 % rule."""
-    words: dict[float, str] = {}
-    for word in ("s95", "s98"):
-        if f"swap_{word}" in runs and runs[f"swap_{word}"].notna().any():
-            at = float(runs[f"swap_{word}"].median())
-            words[at] = f"{words[at]}, {word}" if at in words else word
-    for at, text in words.items():
-        axis.axvline(at, color=style.MUTED, lw=0.7, ls=":")
-        axis.text(at, 1.01, text, transform=axis.get_xaxis_transform(), ha="center", size=7, color=style.MUTED)
-
-
-def whole_layers(axis: "Axes", count: int) -> None:
-    """Nothing; the x axis runs over the layers, with whole numbers at its ticks."""
-    from matplotlib.ticker import MaxNLocator
-
-    axis.set_xlim(0.5, count + 0.5)
-    axis.xaxis.set_major_locator(MaxNLocator(9, integer=True, min_n_ticks=1))
-
-
-def footnote(figure: "Canvas", tables: Tables, spec: str) -> None:
-    """Nothing; data set and number of seeds below the figure."""
-    runs = tables.where(spec=spec)
-    seeds = runs.groupby(runs["case"].fillna(""))["seed"].nunique()
-    many = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
-    style.footnote(figure, f"{', '.join(data_titles(runs))}; {many} seeds")
-
-
 PROBES = "probes in and out of distribution, rank"
-ABOUT: dict[str, tuple[Any, str, str]] = {
-    "vgg_layers": (partial(layers, "vgg_layers"), "vgg_layers", f"VGG-19: {PROBES} (Figs. 1, 2 and 7)."),
-    "mlp_layers": (partial(layers, "mlp_layers"), "mlp_layers", f"Deep MLPs: {PROBES} (Figs. 2 and 7)."),
-    "resnet_layers": (
-        partial(layers, "resnet_layers"),
-        "resnet_layers",
-        f"A residual network: {PROBES} (Figs. 2 and 7).",
+FIGURES = {
+    "vgg_layers": Figure(
+        partial(layers, "vgg_layers", "vgg_untrained"),
+        ("vgg_layers", "vgg_untrained"),
+        f"VGG-19: {PROBES} (Figs. 1, 2 and 7).",
     ),
-    "variances": (
-        partial(variances, "vgg_layers"),
-        "vgg_layers",
-        "VGG-19: within- over between-class variance (Fig. 3).",
+    "mlp_layers": Figure(partial(layers, "mlp_layers", None), ("mlp_layers",), f"Deep MLPs: {PROBES} (Figs. 2 and 7)."),
+    "resnet_layers": Figure(
+        partial(layers, "resnet_layers", None), ("resnet_layers",), f"A residual network: {PROBES} (Figs. 2 and 7)."
     ),
-    "similarity": (
-        partial(similarity, "mlp_layers"),
-        "mlp_layers",
-        "The deepest MLP: CKA between its layers (Fig. 4).",
+    "variances": Figure(
+        partial(variances, "vgg_layers"), ("vgg_layers",), "VGG-19: within- over between-class variance (Fig. 3)."
     ),
-    "development": (
-        development,
-        "vgg_development",
-        "VGG-19: rank over the first steps, change of weights (Figs. 5 and 6).",
+    "similarity": Figure(
+        partial(similarity, "mlp_layers"), ("mlp_layers",), "The deepest MLP: CKA between its layers (Fig. 4)."
     ),
-    "depth": (partial(compared, "mlp_layers", "ID accuracy"), "mlp_layers", "MLPs of several depths (Fig. 9)."),
-    "classes": (
-        partial(compared, "classes_layers", "OOD accuracy"),
-        "classes_layers",
-        "Fewer classes in training (Fig. 8).",
+    "development": Figure(
+        development, ("vgg_development",), "VGG-19: rank over the first steps, change of weights (Figs. 5 and 6)."
     ),
-    "swap": (swap, "swap", "Extractor and tunnel exchanged between two tasks, at every cut (Table 1)."),
-    "reset": (reset, "vgg_reset", "Tunnels put back to their initial weights (Sec. 3.1)."),
+    "depth": Figure(
+        partial(compared, "mlp_layers", "ID accuracy"), ("mlp_layers",), "MLPs of several depths (Fig. 9)."
+    ),
+    "classes": Figure(
+        partial(compared, "classes_layers", "OOD accuracy"), ("classes_layers",), "Fewer classes in training (Fig. 8)."
+    ),
+    "width": Figure(
+        partial(compared, "width_layers", "ID accuracy"), ("width_layers",), "VGG-19 of several widths (Table 2)."
+    ),
+    "samples": Figure(
+        partial(compared, "samples_layers", "ID accuracy"), ("samples_layers",), "Fewer training images (Table 3)."
+    ),
+    "swap": Figure(swap, ("swap",), "Extractor and tunnel exchanged between two tasks, at every cut (Table 1)."),
+    "shortened": Figure(
+        shortened, ("shortened", "swap"), "VGG-19 without its deepest convolutions, on two tasks (Fig. 10)."
+    ),
+    "reset": Figure(reset, ("vgg_reset",), "Tunnels put back to their initial weights (Sec. 3.1)."),
+    "kept_outside": Figure(
+        kept_outside, ("harun_layers",), "What layers keep out of distribution, by training variable (Harun et al.)."
+    ),
 }
-FIGURES = {name: Figure(make, (spec,), about) for name, (make, spec, about) in ABOUT.items()}

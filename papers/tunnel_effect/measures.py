@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.analysis.tunnel import spearman, start
-from common.errors import Problem
+from common.analysis.tunnel import pearson, spearman, start
+from papers.tunnel_effect.measures_between import MEASURES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Curve = np.ndarray
+
+__all__ = ["MEASURES", "curve", "network", "per_analysis", "per_run"]
+
+
+def per_run(trace: dict[str, np.ndarray], accuracy: np.ndarray) -> dict[str, float]:
+    """Of a run of two tasks: accuracy on each when it was just learned, their mean, and on the first at the end (Fig. 10)."""
+    ends = np.searchsorted(trace["step"], trace["ends"], side="right") - 1
+    if len(ends) != 2:
+        return {}
+    one, two = (float(accuracy[row, task]) for task, row in enumerate(ends))
+    return {"learned_1": one, "learned_2": two, "learned": (one + two) / 2, "left_1": float(accuracy[-1, 0])}
 
 
 def per_analysis(name: str, facts: "pd.DataFrame") -> dict[str, float]:
@@ -57,13 +68,25 @@ def _layers(facts: "pd.DataFrame") -> dict[str, float]:
         "ood_retained": o[-1] / o.max(),
         "ood_peak": float(o.argmax() + 1),
         "ood_peak_from_s95": abs(float(o.argmax() + 1) - s95) / n,
+        "id_ood_pearson": pearson(a, o),
     }
+    stage_end = _end_of_stage_three(facts)
+    if stage_end is not None:
+        found["spike"] = r[stage_end] / max(r[stage_end - 1], r[stage_end + 1])
     ratio = curve(facts, "within/between")
     late = slice(_at(s98), None) if s98 == s98 else slice(None)
     if len(r[late]) >= 3:
         found["rank_ood_spearman"] = spearman(r[late], o[late])
         found["ratio_spearman"] = spearman(np.arange(len(ratio[late])), ratio[late])
     return found | _similarity(facts, s95)
+
+
+def _end_of_stage_three(facts: "pd.DataFrame") -> int | None:
+    """Place, from 0, of the last block of a residual network's penultimate stage; None for networks without blocks."""
+    names = facts[facts["index"] > 0].sort_values("index")["layer"].drop_duplicates().tolist()
+    blocks = [name for name in names if "block" in name]
+    last = {8: 6, 16: 13}.get(len(blocks))  # of ResNet-18 and ResNet-34
+    return None if last is None else names.index(blocks[last - 1])
 
 
 def _similarity(facts: "pd.DataFrame", s95: float) -> dict[str, float]:
@@ -131,37 +154,6 @@ def _development(facts: "pd.DataFrame") -> dict[str, float]:
     late = last_step["index"] > last / 2
     found["late_change"] = float(last_step[late]["value"].mean() / last_step[~late]["value"].mean())
     return found
-
-
-def start_range(rows: "pd.DataFrame") -> float:
-    """Largest less smallest s95 over the depths of one seed (Fig. 9). Errors: Problem with fewer than two depths."""
-    starts = rows.groupby("case")["s95"].mean().dropna()
-    if len(starts) < 2:
-        raise Problem("s95 of fewer than two depths is known")
-    return float(starts.max() - starts.min())
-
-
-def retained_rises(rows: "pd.DataFrame") -> float:
-    """Smallest step of o(p) / o(max) from one number of training classes to the next (Fig. 8). Errors: Problem."""
-    by_count = rows.groupby("stream.count")["ood_retained"].mean().sort_index()
-    if len(by_count) < 2:
-        raise Problem("fewer than two numbers of classes were trained")
-    return float(by_count.diff().min())
-
-
-def rank_against_vgg(rows: "pd.DataFrame") -> float:
-    """Rank of the residual network's last hidden layer over that of VGG's (Fig. 2). Errors: Problem when one is missing."""
-    ranks = rows.groupby("model.name")["rank_p"].mean()
-    if not {"vgg", "resnet"} <= set(ranks.index):
-        raise Problem("runs of vgg or of resnet are missing")
-    return float(ranks["resnet"] / ranks["vgg"])
-
-
-MEASURES: dict[str, Callable[["pd.DataFrame"], float]] = {
-    "start_range": start_range,
-    "retained_rises": retained_rises,
-    "rank_against_vgg": rank_against_vgg,
-}
 
 
 def _at(s: float) -> int:
