@@ -1,14 +1,17 @@
 """The verdict tables inside README files, between markers, from the stored verdicts."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from common.files import read_json, write_atomic
 from common.places import ROOT, results_dir
-from common.verdict_table import markdown
+from common.verdict_table import markdown, overview
 
 BEGIN, END = "<!-- verdicts:begin -->", "<!-- verdicts:end -->"
 TIERS = ("smoke", "small", "full")
+NOTHING = "No verdicts are stored yet.\n"
 OVERVIEW = ("smoke", "small")  # what anyone can run; the cluster's tier is in the papers' own README files
 
 
@@ -35,28 +38,41 @@ def stored_verdicts(paper: str, tier: str) -> list[dict[str, Any]]:
     return list(read_json(path)["rows"]) if path.exists() else []
 
 
-def verdict_block(papers: list[str], tiers: tuple[str, ...]) -> str:
-    """One table of the verdicts of those papers at those tiers, the tiers of a claim next to each other."""
-    rows = []
+def verdict_block(paper: str) -> str:
+    """The table of a paper's verdicts at all tiers, the tiers of a claim next to each other, with what they rest on."""
+    own = [row for tier in TIERS for row in stored_verdicts(paper, tier)]
+    judged = {row["claim"] for row in own if row["rule"]}
+    order = list(dict.fromkeys(row["claim"] for row in own))
+    # A claim that is not meant for a tier says so only where it is judged at no other tier shown.
+    kept = [row for row in own if row["rule"] or row["claim"] not in judged]
+    kept.sort(key=lambda row: order.index(row["claim"]))  # stable: tiers keep their order
+    return markdown(kept) if kept else NOTHING
+
+
+def overview_block(papers: list[str]) -> str:
+    """For each paper how many verdicts were as expected, and a line a claim that is judged at a tier anyone can run."""
+    parts = []
     for paper in papers:
-        own = [row for tier in tiers for row in stored_verdicts(paper, tier)]
-        judged = {row["claim"] for row in own if row["rule"]}
-        order = list(dict.fromkeys(row["claim"] for row in own))
-        # A claim that is not meant for a tier says so only where it is judged at no other tier shown.
-        kept = [row for row in own if row["rule"] or row["claim"] not in judged]
-        prefix = f"{paper.replace('_', ' ')} " if len(papers) > 1 else ""
-        kept.sort(key=lambda row: order.index(row["claim"]))  # stable: tiers keep their order
-        rows += [row | {"claim": prefix + row["claim"]} for row in kept]
-    return markdown(rows) if rows else "No verdicts are stored yet.\n"
+        rows = [row for tier in OVERVIEW for row in stored_verdicts(paper, tier) if row["rule"]]
+        if rows:
+            counts = [_count(tier, [row for row in rows if row["tier"] == tier]) for tier in OVERVIEW]
+            title = f"[{paper.replace('_', ' ')}](papers/{paper}/README.md)"
+            parts.append(f"**{title}**: {'; '.join(filter(None, counts))}.\n\n{overview(rows, OVERVIEW)}")
+    return "\n".join(parts) if parts else NOTHING
+
+
+def _count(tier: str, rows: list[dict[str, Any]]) -> str:
+    met = sum(row["as_expected"] for row in rows)
+    return f"at {tier} {len(rows)} claims are judged, {met} as expected" if rows else ""
 
 
 def _renewed(root: Path) -> dict[Path, str]:
     """README file with markers -> its text with the present verdicts."""
     papers = sorted(p.parent.name for p in (root / "papers").glob("*/specs"))
-    blocks: dict[Path, tuple[list[str], tuple[str, ...]]] = {root / "README.md": (papers, OVERVIEW)}
-    blocks |= {root / "papers" / paper / "README.md": ([paper], TIERS) for paper in papers}
+    blocks: dict[Path, Callable[[], str]] = {root / "README.md": partial(overview_block, papers)}
+    blocks |= {root / "papers" / paper / "README.md": partial(verdict_block, paper) for paper in papers}
     return {
-        path: _replaced(path.read_text(), verdict_block(*block))
+        path: _replaced(path.read_text(), block())
         for path, block in blocks.items()
         if path.exists() and BEGIN in path.read_text() and END in path.read_text()
     }

@@ -50,6 +50,24 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def overview(rows: Sequence[dict[str, Any]], tiers: Sequence[str]) -> str:
+    """One line a claim, a column a tier: the verdict with our mean and interval, bold where it was not the expected one."""
+    lines = [f"| claim | says | {' | '.join(tiers)} |", "|---|---|" + "---|" * len(tiers)]
+    for claim in dict.fromkeys(row["claim"] for row in rows):
+        own = {row["tier"]: row for row in rows if row["claim"] == claim}
+        says = next(iter(own.values()))["says"]
+        cells = [f"{_word(own[t])} {_ours(own[t])}" if t in own and own[t]["rule"] else "-" for t in tiers]
+        lines.append(
+            "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in (claim, says, *cells)) + " |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _word(row: dict[str, Any]) -> str:
+    """The verdict word, bold when it is not the expected one."""
+    return str(row["verdict"]) if row["as_expected"] else f"**{row['verdict']}**"
+
+
 def _ours(row: dict[str, Any]) -> str:
     """Our mean and interval."""
     mean = number(row["measured"], row["unit"])

@@ -225,9 +225,24 @@ def test_a_claim_that_no_tier_judges_still_shows(copy):
     small = copy.with_name("small")
     shutil.copytree(copy, small)
     report.store_verdicts(PAPER, Tables(_runs(small), small), [elsewhere])
-    block = readme.verdict_block([PAPER], ("smoke", "small"))
+    block = readme.verdict_block(PAPER)
     assert block.count("| C1 |") == 1
     assert "| C14 |" in block
+
+
+def test_the_overview_has_one_line_a_claim_and_marks_what_was_not_expected(copy):
+    (row, *_) = ROWS
+    told = [row | {"tier": tier, "as_expected": tier == "smoke", "verdict": "fails"} for tier in ("smoke", "small")]
+    small = copy.with_name("small")
+    shutil.copytree(copy, small)
+    for folder, line in zip((copy, small), told, strict=True):
+        report.store_verdicts(PAPER, Tables(_runs(folder), folder), [line])
+    text = readme.overview_block([PAPER, "absent"])
+    assert "at smoke 1 claims are judged, 1 as expected; at small 1 claims are judged, 0 as expected" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| C1 |")]
+    assert line.count("fails") == 2
+    assert line.count("**fails**") == 1
+    assert readme.overview_block(["absent"]) == readme.NOTHING
 
 
 def test_committed_results_are_not_stale(monkeypatch):
