@@ -42,7 +42,8 @@ def layers(spec: str, untrained: str | None, tables: Tables) -> "Canvas":
     untrained: the spec of the same layers before the first update, whose rank is drawn beside.
     """
     cases = cases_of(tables, spec)
-    control = facts_of(tables, tables.where(spec=untrained)) if untrained else None
+    before = tables.where(spec=untrained)
+    control = None if before.empty else facts_of(tables, before)
     figure, axes = style.sheet(len(cases), 1, style.COLUMN, 2.0)
     for axis, (case, runs) in zip(axes[:, 0], cases.items(), strict=True):
         facts = facts_of(tables, runs)
@@ -220,8 +221,9 @@ PROBES = "probes in and out of distribution, rank"
 FIGURES = {
     "vgg_layers": Figure(
         partial(layers, "vgg_layers", "vgg_untrained"),
-        ("vgg_layers", "vgg_untrained"),
+        ("vgg_layers",),
         f"VGG-19: {PROBES} (Figs. 1, 2 and 7).",
+        also=("vgg_untrained",),
     ),
     "mlp_layers": Figure(partial(layers, "mlp_layers", None), ("mlp_layers",), f"Deep MLPs: {PROBES} (Figs. 2 and 7)."),
     "resnet_layers": Figure(
