@@ -28,6 +28,7 @@ REGISTRY: dict[Kind, dict[str, tuple[str, int]]] = {
         "permuted": ("common.streams.builders.permuted", 1),
         "domains": ("common.streams.builders.domains", 1),
         "subset": ("common.streams.subsets.subset", 1),
+        "recurring": ("common.streams.recurring.recurring", 1),
     },
     "model": {
         "mlp": ("common.models.small.mlp", 1),
@@ -37,6 +38,9 @@ REGISTRY: dict[Kind, dict[str, tuple[str, int]]] = {
         "mlp_he": ("common.models.deep_mlp.mlp_he", 1),
         "vgg": ("common.models.vgg.vgg", 1),
         "resnet": ("common.models.deep_resnet.resnet", 1),
+        "mnist_cnn": ("common.models.scole.mnist_cnn", 1),
+        "cifar_resnet": ("common.models.scole.cifar_resnet", 1),
+        "wide_resnet": ("common.models.scole.wide_resnet", 1),
     },
     "learner": {
         "finetune": ("common.learners.finetune.Finetune", 1),
@@ -47,6 +51,7 @@ REGISTRY: dict[Kind, dict[str, tuple[str, int]]] = {
         "ewc": ("common.learners.regularise.EWC", 1),
         "si": ("common.learners.regularise.SI", 1),
         "lwf": ("common.learners.lwf.LwF", 1),
+        "masked": ("common.learners.masked.Masked", 1),
     },
     "optimiser": {
         "sgd": ("common.optimisers.sgd", 1),

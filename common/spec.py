@@ -188,6 +188,15 @@ LIMITS: dict[str, tuple[float, float]] = {
     "stream.count": (1, 10**6),
     "stream.draw": (0, 2**31),
     "stream.sizes": (1, 10**6),
+    "stream.classes": (0, 10**6),
+    "stream.exponent": (0.0, 1e3),
+    "stream.prob_reduction": (1.0, 1e6),
+    "stream.combinations": (0.0, 1.0),
+    "stream.severity": (1, 5),
+    "learner.clip": (1e-12, 1e12),
+    "learner.low": (0, 1),
+    "learner.high": (0, 1),
+    "learner.budget": (0, 1),
 }
 
 
@@ -297,6 +306,11 @@ def impossible(spec: RunSpec) -> list[str]:
     if (spec.budget.iterations is None) == (spec.budget.epochs is None):
         found.append(
             f"budget has iterations={spec.budget.iterations} and epochs={spec.budget.epochs}: give exactly one of the two."
+        )
+    if spec.learner.settings.get("mask") == "task" and "replay" in spec.learner.settings:
+        found.append(
+            f"learner.mask is 'task', but the learner {spec.learner.name} replays other classes, whose labels that mask would "
+            "exclude. Set learner.mask=group or none."
         )
     tasks, memory = spec.stream.settings.get("tasks"), spec.learner.settings.get("memory")
     classes = (tasks or 0) * spec.stream.settings.get("classes_per_task", 0)
