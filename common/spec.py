@@ -312,12 +312,21 @@ def impossible(spec: RunSpec) -> list[str]:
             f"learner.mask is 'task', but the learner {spec.learner.name} replays other classes, whose labels that mask would "
             "exclude. Set learner.mask=group or none."
         )
-    tasks, memory = spec.stream.settings.get("tasks"), spec.learner.settings.get("memory")
-    classes = (tasks or 0) * spec.stream.settings.get("classes_per_task", 0)
-    least, what = (classes, "classes") if classes else (tasks, "tasks")
+    memory = spec.learner.settings.get("memory")
+    least, what = _least_memory(spec)
     depth, convs = spec.model.settings.get("depth", 0), spec.model.settings.get("convs")
     if spec.model.name == "vgg" and isinstance(convs, int) and convs > depth - 3:
         found.append(f"model.convs is {convs}, but a VGG-{depth} has {depth - 3} convolutions. Lower it.")
     if isinstance(least, int) and isinstance(memory, int) and memory < least:
         found.append(f"learner.memory is {memory}, fewer than one sample for each of the {least} {what}. Raise it.")
     return found
+
+
+def _least_memory(spec: RunSpec) -> tuple[Any, str]:
+    """(fewest samples a memory must hold, or None where the spec alone does not tell; of what one each)."""
+    settings = spec.stream.settings
+    tasks = settings.get("tasks")
+    if spec.stream.name == "recurring":  # its classes come again
+        return (tasks, "tasks") if spec.learner.name == "gem" else (settings["classes"], "classes")
+    classes = (tasks or 0) * settings.get("classes_per_task", 0)
+    return (classes, "classes") if classes else (tasks, "tasks")
