@@ -214,6 +214,11 @@ def more_epochs(rows: "pd.DataFrame") -> float:
     return float(ordered["late"].iloc[-1] - ordered["late"].iloc[0])
 
 
+def smallest_gain(rows: "pd.DataFrame") -> float:
+    """The smallest gain over the networks (C11)."""
+    return float(rows["gain"].min())
+
+
 def forgotten(rows: "pd.DataFrame") -> float:
     """Accuracy that the classes lost which never came again, without mask (C12)."""
     return one(plain(rows), "second_before") - one(plain(rows), "second_late")
@@ -261,7 +266,7 @@ MEASURES = {
     function.__name__: function
     for function in (
         mask_gain_early, mask_gain_late, momentum_loss, momentum_loss_plain, high_rate_mask_gain, cycle_short, cycle_long,
-        cycle_masked, rises_with_frequency, rises_with_classes_per_task, more_epochs, forgotten, forgotten_masked,
+        cycle_masked, rises_with_frequency, rises_with_classes_per_task, more_epochs, smallest_gain, forgotten, forgotten_masked,
         pairs_missing, corruption_keeps, width_rises, state_carried, replay_lifts_band, replay_leaves_rare,
     )
 } | {f"normalised_{column}": normalised(column) for column in ("a_100", "a_500", "late")}  # fmt: skip
