@@ -126,7 +126,7 @@ def by_hand(images: np.ndarray, labels: np.ndarray) -> float:
     rows = torch.nonzero(y[: CLASSES * PER_CLASS] < 2).squeeze(1)
     test = slice(CLASSES * PER_CLASS, None)
     held_x, held_y = ((x[test].float() / 255) - 0.1307) / 0.3081, y[test]
-    net = network()
+    net = network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.SGD(net.parameters(), lr=0.01)
     losses = []
     began = time.perf_counter()

@@ -24,7 +24,7 @@ def mnist_cnn(shape: tuple[int, int, int], classes: int, *, head: Literal["linea
     ]
     side = [((n - 4) // 2 - 4) // 2 for n in shape[1:]]
     trunk = nn.Sequential(*convolutions, nn.Linear(20 * side[0] * side[1], 50), nn.ReLU())
-    return headed(trunk, shape, classes, head)
+    return headed(trunk, shape, classes, head).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def cifar_resnet(

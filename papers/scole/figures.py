@@ -106,7 +106,7 @@ def balanced(tables: Tables) -> "Canvas":
         ylim=(0, 1.1),
     )
     style.legend(figure, axes, 2)
-    footnote(figure, tables, "balanced", "crosses: read off a bitmap of the paper, other data", named=False)
+    footnote(figure, tables, "balanced", "crosses: from a bitmap")
     return figure
 
 
@@ -127,7 +127,7 @@ def unbalanced(tables: Tables) -> "Canvas":
             mew=0,
             label="ours, a class",
         )
-        baseline = wide.sort_values("q")
+        baseline = wide.groupby("q")[["last task"]].mean().reset_index()
         axis.plot(
             baseline["q"],
             100 * baseline["last task"],
@@ -200,7 +200,7 @@ def retention(tables: Tables) -> "Canvas":
                 values = some[[f"retained_{lag}" for lag in lags]].to_numpy(dtype=float)
                 style.bars(axis, np.array(lags), 100 * values, colour, case)
         axis.set_xscale("symlog", linthresh=1)
-        axis.set_xticks(LAGS, [str(lag) for lag in LAGS])
+        axis.set_xticks(lags, [str(lag) for lag in lags])
         axis.set(xlabel="tasks since the class was last trained", title=MASKS[mask])
         style.percent(axis)
     style.legend(figure, axes, 6)
@@ -255,7 +255,7 @@ def weights(tables: Tables) -> "Canvas":
 
 
 STUDIES = {
-    "epochs": ("budget.epochs", "{:g} epochs a task"),
+    "epochs": ("budget.epochs", "epochs a task: {:g}"),
     "fresh": ("optimiser.fresh", "Adam's state anew: {}"),
     "width": ("model.hidden", "hidden {}"),
     "corruption": ("stream.corruption", "{}"),

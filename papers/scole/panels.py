@@ -50,7 +50,7 @@ def task_axis(axis: "Axes", title: str) -> None:
     style.percent(axis)
 
 
-def footnote(figure: "Canvas", tables: Tables, spec: str, words: str = "", named: bool = True) -> None:
+def footnote(figure: "Canvas", tables: Tables, spec: str, words: str = "") -> None:
     """Nothing; data set, seeds and remarks below the figure."""
     rows = tables.where(spec=spec)
     parts = [", ".join(data_titles(rows)), f"{rows['seed'].nunique()} seeds", words]
