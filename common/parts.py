@@ -145,13 +145,14 @@ def _own_version(tree: ast.Module, path: str) -> str:
 
 def _closure(module: str, met: dict[str, bytes]) -> dict[str, bytes]:
     """Source of a module and of all it imports, as far as it is neither installed nor part of common/."""
+    if module in met or _foreign(module.partition(".")[0]):
+        return met
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         return met
     origin = Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
-    foreign = ("site-packages", "dist-packages", f"python{sys.version_info[0]}.{sys.version_info[1]}")
-    if module in met or origin is None or module.split(".")[0] == "common" or any(p in foreign for p in origin.parts):
+    if origin is None:
         return met
     met[module] = origin.read_bytes()
     for node in ast.walk(ast.parse(met[module])):
@@ -162,6 +163,19 @@ def _closure(module: str, met: dict[str, bytes]) -> dict[str, bytes]:
             for alias in node.names:
                 _closure(alias.name, met)
     return met
+
+
+@cache
+def _foreign(root: str) -> bool:
+    """Whether a top-level module is common/ or installed. Looked up by its root, for a look at `torch.nn` imports torch."""
+    if root == "common":
+        return True
+    try:
+        spec = importlib.util.find_spec(root)
+    except (ImportError, ValueError):
+        return False
+    kinds = ("site-packages", "dist-packages", f"python{sys.version_info[0]}.{sys.version_info[1]}")
+    return bool(spec and spec.origin and any(kind in Path(spec.origin).parts for kind in kinds))
 
 
 def own_files(name: str) -> dict[str, bytes]:
