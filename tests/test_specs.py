@@ -65,6 +65,8 @@ def test_specs_of_other_tiers_lack_nothing_but_data_and_selected_settings(
 @pytest.mark.parametrize("name", SMOKE)
 def test_each_case_of_each_smoke_spec_runs(name: str) -> None:
     requests = sweep.expand(name, "smoke", SHORT, seeds=[0])
+    if requests[0].run.stream.name == "recurring":  # its hundreds of tasks are alike
+        requests = sweep.expand(name, "smoke", SHORT | {"stream.tasks": 6}, seeds=[0])
     first = {(r.spec, r.case): r for r in reversed(requests)}
     for request in sorted(first.values(), key=lambda r: bool(r.run.analysis)):  # parents first
         folder = (analyse.run if request.run.analysis else loop.run)(request.run)

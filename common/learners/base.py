@@ -55,7 +55,10 @@ class Learner(LightningModule):
     """Base of all learners; by itself it is plain fine-tuning. A learner's settings are keyword-only parameters.
 
     watch: record gradient norms of both terms at every update (costs two more backward passes).
+    skip_zero: whether an update whose loss is exactly 0 is left out (momentum and Adam would move all the same).
     """
+
+    skip_zero = False
 
     def __init__(self, setup: Setup) -> None:
         super().__init__()
@@ -81,6 +84,8 @@ class Learner(LightningModule):
         facts = {"plasticity": terms.plasticity.detach()}
         if terms.stability is not None:
             facts["stability"] = terms.stability.detach()
+        if self.skip_zero and not bool(terms.total):
+            return facts
         norms = self._term_norms(terms) if self.watch else {}
         self.optimiser.zero_grad()
         self._backward(terms.total)
