@@ -33,11 +33,11 @@ def accumulation(tables: Tables) -> "Canvas":
     figure, axes = style.sheet(1, 2, style.PAGE, 2.4)
     cases = sorted(rows["case"].unique())
     for axis, (mask, own) in zip(axes[0], of_mask(rows), strict=False):
-        for case, colour in zip(cases, style.graded(len(cases)), strict=True):
+        for case, (colour, dash) in zip(cases, style.distinct(len(cases)), strict=True):
             if not (own["case"] == case).any():
                 continue
             done, values = over_tasks(points, own[own["case"] == case])
-            style.band(axis, done[done > 0], 100 * values[:, done > 0], colour, case)
+            style.band(axis, done[done > 0], 100 * values[:, done > 0], colour, case, dash)
             if case in known:
                 axis.plot(
                     [1.0, 1.03],
@@ -193,12 +193,12 @@ def retention(tables: Tables) -> "Canvas":
     figure, axes = style.sheet(1, 2, style.PAGE, 2.2)
     cases = sorted(rows["case"].unique())
     for axis, (mask, own) in zip(axes[0], of_mask(rows), strict=False):
-        for case, colour in zip(cases, style.graded(len(cases)), strict=True):
+        for case, (colour, dash) in zip(cases, style.distinct(len(cases)), strict=True):
             some = own[own["case"] == case]
             lags = [lag for lag in LAGS if f"retained_{lag}" in some and some[f"retained_{lag}"].notna().all()]
             if len(some) and lags:
                 values = some[[f"retained_{lag}" for lag in lags]].to_numpy(dtype=float)
-                style.bars(axis, np.array(lags), 100 * values, colour, case)
+                style.bars(axis, np.array(lags), 100 * values, colour, case, dash)
         axis.set_xscale("symlog", linthresh=1)
         axis.set_xticks(lags, [str(lag) for lag in lags])
         axis.set(xlabel="tasks since the class was last trained", title=MASKS[mask])

@@ -33,7 +33,6 @@ EXCHANGES = {
     "E1+T1": ("#000000", "-"), "E1+T2": ("#0173b2", "-"), "E2+T2": ("#949494", "-"), "E2+T1": ("#029e73", "-"),
     "E2+T1, new head": ("#029e73", "--"), "probe of E2": ("#d55e00", "--"),
 }  # fmt: skip
-CASES = (("#000000", "-"), ("#0173b2", "--"), ("#de8f05", "-."), ("#029e73", ":"))  # told apart in grey too
 
 
 def layers(spec: str, untrained: str | None, tables: Tables) -> "Canvas":
@@ -172,7 +171,7 @@ def kept_outside(tables: Tables) -> "Canvas":
     cases = cases_of(tables, "harun_layers")
     figure, axes = style.sheet(1, 1, style.COLUMN, 2.3)
     order = sorted(cases, key=lambda case: (case != "plain", case))
-    for case, (colour, line) in zip(order, CASES, strict=False):
+    for case, (colour, line) in zip(order, style.distinct(len(order)), strict=True):
         values = curves(facts_of(tables, cases[case]), "OOD accuracy")
         values = 100 * values / values.max(axis=1, keepdims=True)
         style.band(axes[0, 0], np.arange(1, values.shape[1] + 1), values, colour, case, line)
