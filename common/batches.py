@@ -1,5 +1,7 @@
 """Which samples each update sees: a function of seed, task and step alone, whatever was drawn before."""
 
+import numpy as np
+
 from common.learners.base import Learner
 from common.rng import generator
 from common.spec import RunSpec
@@ -17,11 +19,20 @@ class Batches:
         self._epoch, self._order = -1, self.rows
 
     def at(self, step: int) -> Batch:
-        """The batch of that step: every epoch in its own random order, the last batch of an epoch as short as it is."""
+        """The batch of that step: new samples, and beside them what the learner recalls."""
+        new = self.learner.data.batch(self.new(step))
+        old = self.old(step)
+        return new if old is None else new._replace(replay=self.learner.data.batch(old))
+
+    def new(self, step: int) -> np.ndarray:
+        """Rows of the new samples: every epoch in its own random order, the last batch of an epoch as short as it is."""
         epoch, place = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             order = generator(self.seed, "order", self.task.index, epoch).permutation(len(self.rows))
             self._epoch, self._order = epoch, self.rows[order]
-        new = self.learner.data.batch(self._order[place * self.size : (place + 1) * self.size])
-        old = self.learner.recall(self.task.index, step, self.size)
-        return new if old is None else new._replace(replay=self.learner.data.batch(old))
+        return self._order[place * self.size : (place + 1) * self.size]
+
+    def old(self, step: int) -> np.ndarray | None:
+        """Rows that the learner recalls beside them, None where it recalls nothing."""
+        rows: np.ndarray | None = self.learner.recall(self.task.index, step, self.size)
+        return rows

@@ -59,11 +59,11 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
         if ranks.told(folder.done()):  # by another process, between our look and our lock
             return folder
         with sitting(folder, ranks.lead) as status:
-            _carry_out(_Run(spec, place, folder, status, ranks, still_held))
+            carry_out(Run(spec, place, folder, status, ranks, still_held))
     return folder
 
 
-def _carry_out(run: "_Run") -> None:
+def carry_out(run: "Run") -> None:
     """The loop. A checkpoint is taken between two updates; `cursor` says which update is the next."""
     learner = run.learner
     if run.cursor.updates == 0 and not run.trace.step:
@@ -104,7 +104,7 @@ def evaluate_at(every: int, updates: int, last: bool) -> bool:
     return last or (every > 0 and updates % every == 0)
 
 
-class _Run:
+class Run:
     """What the loop works on: built from the spec, put back to the newest checkpoint where there is one."""
 
     def __init__(
@@ -132,7 +132,7 @@ class _Run:
         status["sittings"] += 1
         status["redone"] += max(0, status["updates"] - self.cursor.updates)  # what a sudden death had cost
         status["total"] = sum(self.steps)
-        self._report()
+        self.report()
 
     def evaluate(self, task: Task) -> None:
         """Measures all tasks seen so far, `task` included."""
@@ -152,20 +152,25 @@ class _Run:
         stop = self.ranks.any(place.stop())
         counted = place.save_every is not None and updates % place.save_every == 0
         if stop or counted or self.clock.save_now(place.save_minutes):
-            self.facts.flush()
-            if self.ranks.lead:
-                self.still_held()
-                checkpoint.save(self.folder.path, self.spec.run_id, self.cursor, self.learner, self.trace)
-            self.status["starts"] = 0  # it got on
+            self.save()
         if stop:
             self.status |= {"updates": updates, "seconds": self.clock.seconds()}
             self.ranks.wait()  # for the lead's checkpoint: a launcher may end all ranks as soon as the first has left
             raise Stopped
         if self.clock.report_now(place.status_seconds):
-            self._report()
+            self.report()
         place.watch(updates, self.status["total"])
 
-    def _report(self) -> None:
+    def save(self) -> None:
+        """Takes a checkpoint."""
+        self.facts.flush()
+        if self.ranks.lead:
+            self.still_held()
+            checkpoint.save(self.folder.path, self.spec.run_id, self.cursor, self.learner, self.trace)
+        self.status["starts"] = 0  # it got on
+
+    def report(self) -> None:
+        """Says how far the run is."""
         self.status |= {"updates": self.cursor.updates, "seconds": self.clock.seconds()}
         if self.ranks.lead:
             self.still_held()
@@ -185,5 +190,5 @@ class _Run:
         self.folder.write_trace(self.trace)
         checkpoint.save_weights(self.folder.path / "weights.pt", self.learner)
         self.status["state"] = "done"
-        self._report()
+        self.report()
         (self.folder.path / "checkpoint.pt").unlink(missing_ok=True)
