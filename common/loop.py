@@ -93,11 +93,14 @@ def carry_out(run: "Run") -> None:
     run.finish()
 
 
-def introduce(folder: RunFolder, spec: RunSpec, stream: Stream, device: str, processes: int = 1) -> None:
-    """Nothing; the folder says what the run is and where it comes from."""
+def introduce(
+    folder: RunFolder, spec: RunSpec, stream: Stream, device: str, processes: int = 1, together: int = 1
+) -> None:
+    """Nothing; the folder says what the run is and where it comes from. together: runs carried out at once with it."""
     about = {"digest": stream.digest(), "text": str(stream), "lossy": stream.images.lossy}
     write_json(folder.path / "spec.json", spec.science | {"run_id": spec.run_id})
     origin = provenance(device, torch.get_num_threads()) | {"stream": about, "processes": processes}
+    origin |= {"together": together} if together > 1 else {}
     write_json(folder.path / "provenance.json", origin)
 
 
@@ -122,6 +125,7 @@ class Run:
         status: dict[str, Any],
         ranks: Ranks,
         still_held: lock.Check,
+        together: int = 1,
     ) -> None:
         self.spec, self.place, self.folder, self.status = spec, place, folder, status
         self.ranks, self.still_held = ranks, still_held  # the lead alone holds the lock, and alone writes
@@ -132,9 +136,9 @@ class Run:
         self.cursor, self.trace = resumed or (Cursor(), Trace(self.held_out.offsets, ends_of(spec, self.stream)))
         ranks.agree("the checkpoint they go on from", self.cursor)
         if resumed is None and ranks.lead:
-            introduce(folder, spec, self.stream, str(fabric.device), ranks.world)
+            introduce(folder, spec, self.stream, str(fabric.device), ranks.world, together)
         self.facts = Facts(self.trace, self.cursor.updates)
-        self.clock = Clock(status["seconds"])
+        self.clock = Clock(status["seconds"], together)
         status["sittings"] += 1
         status["redone"] += max(0, status["updates"] - self.cursor.updates)  # what a sudden death had cost
         status["total"] = int(self.trace.ends[-1])
@@ -152,9 +156,13 @@ class Run:
 
     def evaluate(self, task: Task) -> None:
         """Measures all tasks seen so far, `task` included; every part of a stream that has parts of its own."""
-        seen = task.index + 1 if self.stream.parts is None else len(self.stream.parts)
+        seen = self.seen(task)
         hits = correct(self.learner, self.held_out, seen, self.place.evaluation_batch)
         self.facts.evaluated(self.cursor.updates, task.index, seen, hits)
+
+    def seen(self, task: Task) -> int:
+        """How many parts are measured in that task."""
+        return task.index + 1 if self.stream.parts is None else len(self.stream.parts)
 
     def snapshot(self, last: bool) -> None:
         """Keeps the weights where the plan asks for it. Before the checkpoint, so that a resumed run has them all."""
