@@ -148,6 +148,8 @@ class Group:
         if len({own is None for own in old}) > 1:
             return None
         recalled = None if old[0] is None else max(map(len, old))
+        if len(set(map(len, rows))) == 1:
+            size = len(rows[0])  # short for all alike, as the last batch of an epoch of equally many samples
         batch = joining.joined(self.tables, rows, size)
         if recalled is not None:
             batch = batch._replace(replay=joining.joined(self.tables, old, recalled))

@@ -35,23 +35,28 @@ class Program:
             elif node.op == "output":
                 flat = pytree.tree_leaves(node.args[0], is_leaf=lambda x: x is None)
                 self.results = [self.place[n] if isinstance(n, fx.Node) else None for n in flat]
-        self.slots = [
-            value if k in self.fixed else None for k, value in enumerate(self.slots)
-        ]  # nothing of the example stays
-
-    @property
-    def fixed(self) -> set[int]:
-        """Slots of values that depend on no input."""
-        return set(range(len(self.slots))) - {out for _, _, out in self.steps} - set(self.given)
+        changing = {out for _, _, out in self.steps} | set(self.given)
+        self.slots = [None if k in changing else value for k, value in enumerate(self.slots)]
+        self.ended = self._ends(changing - {k for k in self.results if k is not None})
 
     def __call__(self, tensors: list[Tensor]) -> list[Tensor | None]:
         """Stacked results in the order of the function's own, None where it gives none."""
         slots = self.slots.copy()
         for k, tensor in zip(self.given, tensors, strict=True):
             slots[k] = tensor
-        for function, wanted, out in self.steps:
+        for (function, wanted, out), ended in zip(self.steps, self.ended, strict=True):
             slots[out] = function(*[slots[k] for k in wanted])
+            for k in ended:
+                slots[k] = None
         return [None if k is None else slots[k] for k in self.results]
+
+    def _ends(self, free: set[int]) -> list[tuple[int, ...]]:
+        """After each step, the slots that nobody reads any more: their memory is taken again while it is in the cache."""
+        last = {k: n for n, (_, wanted, _) in enumerate(self.steps) for k in wanted if k in free}
+        ended: list[list[int]] = [[] for _ in self.steps]
+        for k, n in last.items():
+            ended[n].append(k)
+        return [tuple(slots) for slots in ended]
 
     def _slot(self, node: fx.Node, value: Any) -> int:
         self.slots.append(value)
