@@ -10,6 +10,7 @@ from common import lock
 from common import loop as lone
 from common.batches import Batches
 from common.checkpoint import Cursor
+from common.errors import Busy, Problem
 from common.loop import Place, Run, evaluate_at
 from common.places import runs_dir
 from common.ranks import Ranks
@@ -19,7 +20,7 @@ from common.spec import RunSpec
 from common.vectorised.capture import unfit
 from common.vectorised.group import Group
 
-Over = Callable[[RunSpec, BaseException | None], None]
+Over = Callable[[str, Exception | None], None]
 END = (10**18, 0)  # later than any place of a stream
 
 
@@ -49,55 +50,58 @@ class Seat:
                 self.stack.__exit__(type(error), error, None)
 
 
-def run(specs: list[RunSpec], place: Place, over: Over) -> None:
-    """Nothing; every run is done, or `over` has been told what kept it from that. Done ones are left alone.
+def run(specs: list[RunSpec], place: Place, under_way: list[str], over: Over) -> None:
+    """Nothing; `over` has been told of every run that it is done, or what kept it from that.
 
+    under_way: holds the ids of the runs that `place.watch` speaks of.
     A run that another process holds is left out. What goes wrong in the group as a whole is nobody's fault: each run is
     then taken up alone, from where it is saved. Errors: Stopped when `place.stop` asked to leave; all are saved.
     """
     if len(specs) == 1 or unfit(specs[0], place.device):
-        return _one_by_one(specs, place, over)
+        return _one_by_one(specs, place, under_way, over)
     seats: list[Seat] = []
-    done: list[Seat] = []
     for spec in specs:
         try:
             seat = Seat(spec, place, len(specs))
-            (done if seat.done else seats).append(seat)
-        except (Stopped, KeyboardInterrupt):
-            raise
-        except Exception as error:
-            over(spec, error)
-    for seat in done:
-        seat.leave()
-        over(seat.spec, None)
+        except (Busy, Problem, OSError, RuntimeError) as error:
+            over(spec.run_id, error)
+            continue
+        if seat.done:
+            seat.leave()
+            over(spec.run_id, None)
+        else:
+            seats.append(seat)
+    under_way[:] = [seat.spec.run_id for seat in seats]
     try:
         if seats:
             _lockstep(seats, place)
-    except (Stopped, KeyboardInterrupt) as error:
+    except (Stopped, KeyboardInterrupt) as stop:
         for seat in seats:
-            seat.leave(error)
+            seat.leave(stop)
         raise
-    except Exception:  # a lock lost, no memory, a fault of ours: alone, a run does not depend on its neighbours
+    except (
+        Exception
+    ):  # a lock that was lost, no memory, a fault of ours: alone, a run does not depend on its neighbours
         for seat in seats:
             seat.leave()
-        _one_by_one([seat.spec for seat in seats], place, over)
-    else:
-        for seat in seats:
-            seat.leave()
-            over(seat.spec, None)
+        return _one_by_one([seat.spec for seat in seats], place, under_way, over)
+    for seat in seats:
+        seat.leave()
+        over(seat.spec.run_id, None)
     return None
 
 
-def _one_by_one(specs: list[RunSpec], place: Place, over: Over) -> None:
+def _one_by_one(specs: list[RunSpec], place: Place, under_way: list[str], over: Over) -> None:
     for spec in specs:
+        under_way[:] = [spec.run_id]
         try:
             lone.run(spec, place)
-        except (Stopped, KeyboardInterrupt):
+        except Stopped:
             raise
         except Exception as error:
-            over(spec, error)
+            over(spec.run_id, error)
         else:
-            over(spec, None)
+            over(spec.run_id, None)
 
 
 def _lockstep(seats: list[Seat], place: Place) -> None:
