@@ -179,8 +179,8 @@ class _Pool:
         if self.keys[first] is None:
             return [first]
         mates = [i for i in self.waiting if self.keys[i] == self.keys[first]]
-        others = len(self.waiting) - len(mates)
-        count = min(together.most(self.settings.together), -(-len(mates) // (1 if others else len(self.workers))))
+        idle = 1 if len(mates) < len(self.waiting) else len(self.workers) - len(self.busy)
+        count = min(together.most(self.settings.together), -(-len(mates) // idle))
         return [i for i in mates if i == first or self._ready(self.waiting[i])][:count]
 
     def _ready(self, request: Request) -> bool:
