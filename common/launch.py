@@ -128,7 +128,7 @@ class _Pool:
         self.gpus = [] if settings.device == "cpu" else gpus.visible()
         self.busy: dict[int, list[Request]] = {}
         self.keys = {  # what runs must have in common to be carried out at once; None: alone
-            run_id: None if together.alone(r.run, settings.together, settings.device) else together.key(r.run)
+            run_id: None if together.alone(r.run, settings.together, bool(self.gpus)) else together.key(r.run)
             for run_id, r in waiting.items()
         }
         self.workers = [self._start(k) for k in range(count)]

@@ -34,13 +34,13 @@ def most(setting: How) -> int:
     return {"auto": MOST, "off": 1}[setting] if isinstance(setting, str) else setting
 
 
-def alone(run: RunSpec, setting: How = "auto", device: str = "auto") -> str | None:
-    """Why a run is carried out by itself, in a few words; None when it may join others."""
+def alone(run: RunSpec, setting: How = "auto", gpu: bool = False) -> str | None:
+    """Why a run is carried out by itself, in a few words; None when it may join others. gpu: whether it will have one."""
     if setting in ("off", 1):
         return "--together off"
     if run.analysis:
         return "analyses train nothing"
-    if device != "cpu" and gpus.visible():
+    if gpu:
         return "a GPU makes one run at a time"
     if run.evaluation.gradients:
         return "evaluation.gradients asks for each run's own norms"
@@ -76,7 +76,8 @@ def key(run: RunSpec) -> str:
 def summary(requests: list[Request], setting: How = "auto") -> str:
     """One line on what is carried out together and what is not, and why."""
     unique = {r.run_id: r.run for r in requests}
-    why = {run_id: alone(run, setting) for run_id, run in unique.items()}
+    gpu = bool(gpus.visible())
+    why = {run_id: alone(run, setting, gpu) for run_id, run in unique.items()}
     groups = Counter(key(run) for run_id, run in unique.items() if why[run_id] is None)
     joined = sum(count for count in groups.values() if count > 1)
     reasons = Counter(reason for reason in why.values() if reason)

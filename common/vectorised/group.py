@@ -129,8 +129,7 @@ class Group:
         if alike and self.join():
             batch = self._batch(rows, old, batches[0].size)
             key = None if batch is None else (batches[0].task.index if self.foreign else None, shapes(batch), self.form)
-            if batch is not None and (known := self._known(key, batch)):
-                self._all(known, batch, step, updates[0])
+            if batch is not None and (known := self._known(key, batch)) and self._all(known, batch, step, updates[0]):
                 return
         self.part()
         self._each(batches, who, step, updates)
@@ -166,9 +165,12 @@ class Group:
             self.fillable[key] = not self.foreign and joining.may_be_filled(self.learners[k], own, size, recalled)
         return self.fillable[key]
 
-    def _all(self, known: "Known", batch: Batch, step: int, updates: int) -> None:
-        """One update of all members at once."""
+    def _all(self, known: "Known", batch: Batch, step: int, updates: int) -> bool:
+        """One update of all members at once; False, and nothing is done, where some of them are to leave it out."""
         *grads, plasticity, stability = known.terms(self.params, self.states, batch)
+        total = plasticity if stability is None else plasticity + stability
+        if getattr(self.one, "skip_zero", False) and not bool(total.all()):
+            return False
         moved = {name: g for name, g in zip(self.params, grads, strict=True) if g is not None}
         if edits(self.one):
             moved = self._edited(known, moved, batch)
@@ -177,6 +179,7 @@ class Group:
         if known.after:
             put(self.states, known.after.tree(moved, before, self.params, self.states))
         self.facts.of_all({"plasticity": plasticity} | ({} if stability is None else {"stability": stability}))
+        return True
 
     def _edited(self, known: "Known", grads: Params, batch: Batch) -> Params:
         if known.edit is not None:
