@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from common import lock, loop, sweep, together
+from common.build import build, fabric_for
 from common.errors import Busy, Problem
 from common.launch import Settings, run_local
 from common.learners.base import Learner
@@ -20,6 +21,7 @@ from common.record import RunFolder
 from common.sitting import Stopped
 from common.spec import RunSpec
 from common.vectorised import group as group_of
+from common.vectorised import joining
 from common.vectorised import loop as batch
 from common.vectorised.capture import Unfit, captured
 from common.vectorised.lift import Program, same
@@ -135,11 +137,21 @@ def in_child(work: Callable[[], object]) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_batches_that_are_filled_up_are_counted_as_they_are(small: Make, groups: list[Any]) -> None:
-    specs = [small("finetune", EPOCHS | {"stream.train_per_task": n}, seed=n) for n in (46, 48)]
-    assert not any(at_once(specs).values())
-    assert list(groups[0].fillable.values()) == [True, True]  # 6 and 8 of 10 samples
-    assert groups[0].apart == 0
+def test_a_batch_is_filled_up_only_where_that_changes_nothing(small: Make) -> None:
+    found = {}
+    for name in ("finetune", "lwf"):
+        stream, learner = build(small(name), fabric_for("cpu", "32"))
+        learner.begin(stream.tasks[0])
+        learner.end(stream.tasks[0])  # LwF has a teacher now: its penalty is a mean over all rows, counted or not
+        rows = learner.data.rows(stream.tasks[1])
+        found[name] = []
+        for count in range(1, 16):
+            full = joining.joined([learner.data], [rows[:count]], 16)
+            assert full.y[0, count:].tolist() == [joining.NOT_COUNTED] * (16 - count)
+            own = joining.parts(full, 1)[0]
+            found[name].append(joining.may_be_filled(learner, own, count, None))
+    assert any(found["finetune"])
+    assert not any(found["lwf"])
 
 
 def killed(specs: list[RunSpec], at: int, **place: Any) -> None:

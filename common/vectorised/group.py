@@ -46,6 +46,7 @@ class Group:
         self.fillable: dict[Any, bool] = {}
         self.why: list[str] = []
         self.states: Any = None  # the members' states as one while they are joined, else None
+        self.gathered = False  # whether the stacked optimiser's state is the one that counts
         self.fresh = runs[0].spec.optimiser.settings.get("fresh", True)
         self.foreign = "." in runs[0].spec.learner.name  # such code may look at more than we know of
 
@@ -58,15 +59,16 @@ class Group:
                 states = stacks.tree([learner.state for learner in self.learners])
             except ValueError:
                 return False
-            self.states = states if self.optimiser.gather() else None
+            self.gathered = self.gathered or self.optimiser.gather()
+            self.states = states if self.gathered else None
             self.form = stacks.form(states)
         return self.states is not None
 
     def part(self) -> None:
         """Every member's learner and optimiser are as they would be alone."""
-        if self.states is not None:
+        if self.gathered:
             self.optimiser.spread()
-            self.states = None
+        self.states, self.gathered = None, False
 
     @contextlib.contextmanager
     def alone(self, k: int) -> Iterator[Learner]:
@@ -79,7 +81,7 @@ class Group:
 
     def begin(self, tasks: list[Task]) -> None:
         """What happens before a task's first update."""
-        self.part()
+        self._pause()
         if self.fresh:
             self.optimiser.clear()
         for k, task in enumerate(tasks):
@@ -89,12 +91,16 @@ class Group:
 
     def end(self, tasks: list[Task]) -> None:
         """What happens after a task's last update."""
-        if self.fresh and not self.foreign:
-            self.states = None  # the optimiser's state is cleared next, nobody looks at it before
-        self.part()
+        self._pause()
         for k, task in enumerate(tasks):
             with self.alone(k) as learner:
                 learner.end(task)
+
+    def _pause(self) -> None:
+        """Every member's learner is as it would be alone; its optimiser too, where it may be looked at."""
+        if self.foreign:
+            self.part()
+        self.states = None
 
     def evaluate(self, due: list[int], tasks: list[Task]) -> None:
         """Measures the members that are due."""

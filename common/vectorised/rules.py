@@ -152,6 +152,14 @@ def _whole(lone: Lone) -> Function | None:
     return lambda x: over(x.reshape(len(x), -1), 1)
 
 
+def _norm(lone: Lone) -> Function | None:
+    """The norm of everything: of each member's row."""
+    order, target = lone.arg(1, 2), lone.target
+    if lone.arg(2) is not None or lone.arg(3, False) or lone.kwargs:
+        return None
+    return lambda x: target(x.reshape(len(x), -1), order, [1])
+
+
 def _log_softmax_backward(lone: Lone) -> Function:
     target, dim, dtype = lone.target, lone.dim(lone.args[2]), lone.args[3]
     return lambda g, out: target(g, out, dim, dtype)
@@ -232,6 +240,8 @@ RULES: dict[Any, Callable[[Lone], Function | None]] = {
     aten.mean.dim: _reduced,
     aten.sum.default: _whole,
     aten.mean.default: _whole,
+    aten.linalg_vector_norm.default: _norm,
+    aten.any.dim: _one_dim,
     aten.ones_like.default: pointwise,
     aten.zeros_like.default: pointwise,
     aten.nll_loss_forward.default: _nll_forward,
