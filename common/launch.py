@@ -83,7 +83,7 @@ def run_local(
     count = min(settings.workers or cores(), len(waiting))
     asked = _asked_to_stop() if stop is None else contextlib.nullcontext(stop)
     with Bar(sum(updates.get(i, 1) for i in waiting), len(waiting), quiet) as bar, asked as stop_now:
-        _Pool(count, settings, waiting, outcome, bar, stop_now).work()
+        _Pool(count, settings, waiting, updates, outcome, bar, stop_now).work()
     return outcome
 
 
@@ -119,6 +119,7 @@ class _Pool:
         count: int,
         settings: Settings,
         waiting: dict[str, Request],
+        updates: dict[str, int],
         outcome: Outcome,
         bar: Bar,
         stop: Callable[[], bool],
@@ -128,7 +129,9 @@ class _Pool:
         self.gpus = [] if settings.device == "cpu" else gpus.visible()
         self.busy: dict[int, list[Request]] = {}
         self.keys = {  # what runs must have in common to be carried out at once; None: alone
-            run_id: None if together.alone(r.run, settings.together, bool(self.gpus)) else together.key(r.run)
+            run_id: None
+            if together.alone(r.run, settings.together, bool(self.gpus), updates.get(run_id))
+            else together.key(r.run)
             for run_id, r in waiting.items()
         }
         self.workers = [self._start(k) for k in range(count)]

@@ -15,6 +15,7 @@ from common.sweep import Request
 
 MOST = 8  # runs of a group
 MACS = 5e6  # multiply-adds of an update (forward and backward), above which a core gains nothing by it: `make bench`
+SHORT = 300  # updates, below which what a batch costs at its start is not won back
 How = int | str
 
 
@@ -34,8 +35,11 @@ def most(setting: How) -> int:
     return {"auto": MOST, "off": 1}[setting] if isinstance(setting, str) else setting
 
 
-def alone(run: RunSpec, setting: How = "auto", gpu: bool = False) -> str | None:
-    """Why a run is carried out by itself, in a few words; None when it may join others. gpu: whether it will have one."""
+def alone(run: RunSpec, setting: How = "auto", gpu: bool = False, updates: int | None = None) -> str | None:
+    """Why a run is carried out by itself, in a few words; None when it may join others.
+
+    gpu: whether it will have one. updates: how many it makes, where that is known.
+    """
     if setting in ("off", 1):
         return "--together off"
     if run.analysis:
@@ -48,6 +52,8 @@ def alone(run: RunSpec, setting: How = "auto", gpu: bool = False) -> str | None:
         return "BatchNorm keeps running statistics"
     if setting == "auto" and any("." in part.name for part in (run.learner, run.model, run.optimiser)):
         return "code of your own (--together N tries it)"
+    if setting == "auto" and updates is not None and updates < SHORT:
+        return f"fewer than {SHORT} updates"
     if setting == "auto":
         macs = update_macs(run)
         if macs is None:
@@ -73,11 +79,11 @@ def key(run: RunSpec) -> str:
     return json.dumps(science, sort_keys=True)
 
 
-def summary(requests: list[Request], setting: How = "auto") -> str:
-    """One line on what is carried out together and what is not, and why."""
+def summary(requests: list[Request], updates: dict[str, int], setting: How = "auto") -> str:
+    """One line on what is carried out together and what is not, and why. updates: of each run, by its id."""
     unique = {r.run_id: r.run for r in requests}
     gpu = bool(gpus.visible())
-    why = {run_id: alone(run, setting, gpu) for run_id, run in unique.items()}
+    why = {run_id: alone(run, setting, gpu, updates.get(run_id)) for run_id, run in unique.items()}
     groups = Counter(key(run) for run_id, run in unique.items() if why[run_id] is None)
     joined = sum(count for count in groups.values() if count > 1)
     reasons = Counter(reason for reason in why.values() if reason)

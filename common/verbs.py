@@ -58,7 +58,7 @@ def plan(
         "unknown_time": len(each) - len(known),
         "estimated_from": how,
         "workers": workers,
-        "together": together.summary(missing, at_once),
+        "together": together.summary(missing, updates, at_once),
         "memory_mb": workers * max((estimate.memory_mb(r.run) for r in missing), default=0),
         "specs": {
             name: len({r.run_id for r in requests if f"{r.paper}/{r.spec}" == name}) for name in spec_names(requests)

@@ -412,8 +412,8 @@ TOY = {
 }
 
 
-def launched(requests: list[sweep.Request], **settings: Any) -> Any:
-    return run_local(requests, Settings(device="cpu", **settings), {r.run_id: 12 for r in requests}, quiet=True)
+def launched(requests: list[sweep.Request], updates: int = 1000, **settings: Any) -> Any:
+    return run_local(requests, Settings(device="cpu", **settings), {r.run_id: updates for r in requests}, quiet=True)
 
 
 def batches_of(requests: list[sweep.Request]) -> list[int]:
@@ -482,7 +482,8 @@ def test_the_plan_says_what_goes_together_and_why_not(small: Make) -> None:
     runs = [small("er", seed=seed) for seed in range(3)] + [small("lwf")]
     runs.append(small("er", {"model.name": "small_cnn", "model.norm": "batch"}))
     runs.append(small("er", {"model.hidden": [4000, 4000]}))
-    said = together.summary([request(run) for run in runs])
+    updates = dict.fromkeys((run.run_id for run in runs), 1000)
+    said = together.summary([request(run) for run in runs], updates)
     assert said.startswith("3 in batches of up to 8; 1 alone: ")
     for reason in (
         "BatchNorm keeps running statistics",
@@ -490,7 +491,10 @@ def test_the_plan_says_what_goes_together_and_why_not(small: Make) -> None:
         "no other run differs",
     ):
         assert f"1 alone: {reason}" in said
-    assert together.summary([request(run) for run in runs], "off") == "6 alone: --together off"
+    assert together.summary([request(run) for run in runs], updates, "off") == "6 alone: --together off"
+    few = dict.fromkeys(updates, 36)
+    assert "4 alone: fewer than 300 updates" in together.summary([request(run) for run in runs[:4]], few)
+    assert together.alone(runs[0], 3, updates=36) is None
 
 
 def test_how_runs_are_grouped_is_no_part_of_them(small: Make) -> None:
