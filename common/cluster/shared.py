@@ -27,6 +27,6 @@ def carry_out(request: Request, processes: int, settings: dict[str, Any], stop: 
     except Problem as problem:
         outcome.failed[request.run_id] = str(problem)
     except Exception as error:
-        where = kept(runs_dir() / request.run_id / "traceback.txt")
+        where = kept(error, runs_dir() / request.run_id / "traceback.txt")
         outcome.failed[request.run_id] = f"{type(error).__name__}: {error} ({where})"
     return outcome
