@@ -35,6 +35,15 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     stopped: bool = False
 
+    def over(self, run_id: str, failure: str | Busy | None) -> None:
+        """Notes what a worker says of a run that is over."""
+        if failure is None:
+            self.done.append(run_id)
+        elif isinstance(failure, Busy):
+            self.elsewhere[run_id] = str(failure)
+        else:
+            self.failed[run_id] = failure
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -232,14 +241,8 @@ class _Pool:
                 del self.busy[k]
 
     def _over(self, run_id: str, failure: str | Busy | None) -> None:
-        if failure is None:
-            self.outcome.done.append(run_id)
-        elif isinstance(failure, Busy):
-            self.outcome.elsewhere[run_id] = str(failure)
-            failure = None
-        else:
-            self.outcome.failed[run_id] = failure
-        self.bar.over(run_id, failure)
+        self.outcome.over(run_id, failure)
+        self.bar.over(run_id, None if isinstance(failure, Busy) else failure)
 
     def _finish(self) -> None:
         for run_id, request in self.waiting.items():

@@ -97,7 +97,7 @@ def _carry_out(
                 table.measured(by_id[run_id])
             except Exception as fault:
                 error = fault
-        over(run_id, _answer(run_id, error))
+        over(run_id, answer(run_id, error))
 
     if len(requests) > 1:
         batch.run([request.run for request in requests], place, under_way, ended)
@@ -114,7 +114,7 @@ def _carry_out(
         ended(run.run_id, None)
 
 
-def _answer(run_id: str, error: Exception | None) -> str | Busy | None:
+def answer(run_id: str, error: Exception | None) -> str | Busy | None:
     """What the launcher is told of a run that is over."""
     if error is None or isinstance(error, Busy):
         return error
