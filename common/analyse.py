@@ -1,7 +1,9 @@
-"""Analyses of finished runs: build the parent as it ended, hand it to the analysis, store the facts it gives.
+"""Runs that train nothing: analyses of finished runs, and collections, which make data. Both give facts, which are stored.
 
 An analysis is a function `analysis(trained, *, setting=..., ...)` that yields facts, mappings of plain values such as
 {"layer": "conv3", "quantity": "rank", "value": 12}. It is a run like any other: its own folder, resumed by starting anew.
+A collection is a function `collection(folder, seed, *, setting=..., ...)`: it writes its data into the folder, and yields
+facts on them. Resumed, it is called anew, and goes on from what is whole in the folder.
 """
 
 from collections.abc import Iterator
@@ -16,8 +18,9 @@ from common.build import build, fabric_for
 from common.errors import Problem
 from common.files import read_json
 from common.learners.base import Learner
-from common.loop import Place, introduce
+from common.loop import Place, introduce, write_origin
 from common.places import runs_dir
+from common.products import product
 from common.progress import Clock
 from common.record import RunFolder
 from common.sitting import Stopped, sitting
@@ -64,7 +67,7 @@ def trained(run_id: str, device: str = "auto") -> Trained:
 
 
 def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
-    """The folder of the finished analysis; does nothing when it is done. Errors: as loop.run."""
+    """The folder of the finished analysis or collection; does nothing when it is done. Errors: as loop.run."""
     place = place or Place()
     folder = RunFolder(runs_dir() / spec.run_id)
     if folder.done():
@@ -88,6 +91,11 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
 
 
 def _facts(spec: RunSpec, place: Place, folder: RunFolder) -> Iterator[Fact]:
+    if spec.collection:
+        write_origin(folder, spec, {"digest": "", "text": f"makes {spec.data}", "lossy": False}, "cpu")
+        collection = parts.find("collection", spec.collection.name).load()
+        yield from collection(product(spec.run_id), spec.seed, **spec.collection.settings)
+        return
     assert spec.analysis is not None
     assert spec.parent is not None
     found = trained(spec.parent["run"], place.device)

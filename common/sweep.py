@@ -8,7 +8,7 @@ from typing import Any
 
 from common.errors import Missing, Problem, Problems, nearest
 from common.places import ROOT
-from common.spec import RunSpec, part_of, resolve
+from common.spec import MADE, RunSpec, part_of, resolve, resolve_collection
 from common.specfiles import TIERS, load, merge, nested, papers, read, specs
 from common.streams import data
 from common.words import seed_list
@@ -85,7 +85,9 @@ def _expanded(
             elif "of" in content:
                 found += _analyses(paper, spec, tier, content, overrides, seeds, case, problems)
             elif case is None or case in cases_of(content, tier):
-                found += _requests(paper, spec, tier, content, overrides, seeds, case, problems)
+                whole = "/" not in target and "collection" in content["run"]  # settings of training are not its own
+                own = {k: v for k, v in overrides.items() if k.startswith("collection.")} if whole else overrides
+                found += _requests(paper, spec, tier, content, own, seeds, case, problems)
         except Problem as problem:
             problems.add(f"{paper}/{spec}", problem)
     return found
@@ -146,12 +148,19 @@ def _requests(
                 overrides,
             ):
                 raw = merge(raw, nested(layer))
+            if "collection" in raw:
+                found.append(Request(resolve_collection({"seed": seed, **raw}, spec), paper, spec, tier, case))
+                continue
+            maker = _maker(raw, tier, raw.get("seed", seed), f"{paper}/{spec}")
             parent = _parent(raw, tier, raw.get("seed", seed), f"{paper}/{spec}")
             identity = {
                 "parent": None if parent is None else {"run": parent.run_id, "take": raw["parent"].get("take", "trunk")}
             }
-            run = resolve({"seed": seed, **raw, **identity}, digest(str(raw.get("data"))))
-            found.append(Request(run, paper, spec, tier, case, () if parent is None else (parent,)))
+            if maker is None:
+                run = resolve({"seed": seed, **raw, **identity}, digest(str(raw.get("data"))))
+            else:
+                run = resolve({"seed": seed, **raw, **identity, "data": maker.run.data}, f"{MADE}{maker.run_id}")
+            found.append(Request(run, paper, spec, tier, case, tuple(r for r in (maker, parent) if r)))
         except Problem as problem:
             problems.add(f"{paper}/{spec}" + (f" ({case})" if case else ""), problem)
     return found
@@ -274,15 +283,36 @@ def _parent(raw: dict[str, Any], tier: str, seed: Any, child: str) -> Request | 
         raise Problem(
             f"parent is {given!r}, but must be a mapping with spec (PAPER/SPEC) and, where wanted, case, seed, take (trunk or all)."
         )
+    return _one_run("parent", given, tier, seed, child)
+
+
+def _maker(raw: dict[str, Any], tier: str, seed: Any, child: str) -> Request | None:
+    """The run that makes the data: `data: {spec: PAPER/SPEC, case: ..., seed: ...}`; None for a named data set."""
+    given = raw.get("data")
+    if not isinstance(given, dict):
+        return None
+    if not isinstance(given.get("spec"), str) or given.keys() - {"spec", "case", "seed"}:
+        raise Problem(
+            f"data is {given!r}, but must be the name of a data set, or a mapping with spec (PAPER/SPEC) of a run that collects "
+            "data and, where wanted, case, seed."
+        )
+    maker = _one_run("data", given, tier, seed, child)
+    if maker.run.collection is None:
+        raise Problem(f"data.spec is {given['spec']}, which collects no data. Name a spec with a collection.")
+    return maker
+
+
+def _one_run(what: str, given: dict[str, Any], tier: str, seed: Any, child: str) -> Request:
+    """The run that `spec`, `case` and `seed` name. Errors: Problem when that is no one run, or `child` itself."""
     if _descends(given["spec"], child):
-        raise Problem(f"parent.spec is {given['spec']}, which makes {child} its own parent. Name another spec.")
+        raise Problem(f"{what}.spec is {given['spec']}, which makes {child} its own parent. Name another spec.")
     requests = [
         r for r in expand(given["spec"], tier, seeds=[given.get("seed", seed)]) if r.case == given.get("case", r.case)
     ]
     requests = [r for r in requests if f"{r.paper}/{r.spec}" == given["spec"]]
     if len(requests) != 1:
         raise Problem(
-            f"parent.spec {given['spec']} at tier {tier} gives {len(requests)} runs; name one with parent.case."
+            f"{what}.spec {given['spec']} at tier {tier} gives {len(requests)} runs; name one with {what}.case."
         )
     return requests[0]
 
@@ -302,11 +332,11 @@ def _descends(spec: str, child: str) -> bool:
 
 
 def _parents_named(value: Any) -> Iterator[str]:
-    """Every `parent: {spec: ...}` or `parent.spec: ...` anywhere in a spec."""
+    """Every `parent: {spec: ...}` or `parent.spec: ...` anywhere in a spec; of `data` too."""
     for key, inner in value.items() if isinstance(value, dict) else ():
-        if key == "parent.spec" and isinstance(inner, str):
+        if key in ("parent.spec", "data.spec") and isinstance(inner, str):
             yield inner
-        if key == "parent" and isinstance(inner, dict) and isinstance(inner.get("spec"), str):
+        if key in ("parent", "data") and isinstance(inner, dict) and isinstance(inner.get("spec"), str):
             yield inner["spec"]
         yield from _parents_named(inner)
 

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from common.learners.memory import Memory
 from common.ranks import Ranks
-from common.streams.resident import Batch, Resident
+from common.streams.resident import Batch, Evaluation, Resident
 from common.streams.stream import Task
 
 Params = dict[str, Tensor]
@@ -36,6 +36,14 @@ class Terms:
     def total(self) -> Tensor:
         """What is minimised."""
         return self.plasticity if self.stability is None else self.plasticity + self.stability
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What became of each held-out sample: bool [N] whether it went right, and further float32 [N] values by name."""
+
+    hits: Tensor
+    values: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,11 @@ class Learner(LightningModule):
     def predict(self, x: Tensor) -> Tensor:
         """Scores [B, classes] by which held-out samples are classified: the logits, unless a learner has its own rule."""
         return self.apply_net(self.live, x)
+
+    def exam(self, held_out: Evaluation, seen: int) -> "Exam | None":
+        """What became of each held-out sample of the first `seen` parts, by a rule of the learner's own (a policy that acts
+        in a simulator); None: a sample is classified by `predict`."""
+        return None
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Mean cross-entropy over the columns that count for each sample."""
