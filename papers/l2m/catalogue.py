@@ -79,10 +79,11 @@ def task_name(name: str) -> str:
 
 def task_names(tasks: Iterable[str]) -> list[str]:
     """Names in normal form; a split's name (MT40, CW10, DMC10, DMC6) stands for all its tasks. Errors: Problem, all together."""
-    found, wrong = [], []
+    found: list[str] = []
+    wrong: list[str] = []
     for asked in tasks:
         try:
-            found += SPLITS[asked] if asked in SPLITS else [task_name(asked)]  # type: ignore[index]
+            found += SPLITS[asked] if asked in SPLITS else [task_name(asked)]
         except Problem as problem:
             wrong += problem.messages
     twice = sorted({name for name in found if found.count(name) > 1})

@@ -83,14 +83,15 @@ def _buffers(data: Trajectories, task: str) -> Iterator[Any]:
         over = np.arange(end - first) == end - first - 1
         about = {name: np.full(len(seen), getattr(table, name)[number]) for name in ("noise", "ever", "last")}
         yield EpisodeBuffer(
-            id=number, observations=seen, actions=np.array(actions[first:end]), rewards=list(rewards[first:end]),  # type: ignore[arg-type]
+            id=number, observations=seen, actions=np.array(actions[first:end]), rewards=list(rewards[first:end]),
             terminations=[False] * len(over), truncations=list(over), infos=about,
         )  # fmt: skip
 
 
 def _from_minari(episode: Any, task: str, shape: Layout) -> Episode:
     """An episode of Minari's, without the state after its last action."""
-    states, actions = np.float32(episode.observations[:-1]), np.float32(episode.actions)
+    columns = (episode.observations[:-1], episode.actions, episode.rewards)
+    states, actions, rewards = (np.asarray(column, dtype=np.float32) for column in columns)
     if states.shape[1] != shape.size or actions.shape[1] != ACTIONS:
         raise Problem(
             f"{task}: states of {states.shape[1]} numbers and actions of {actions.shape[1]}, but layout {shape.name} needs "
@@ -99,7 +100,7 @@ def _from_minari(episode: Any, task: str, shape: Layout) -> Episode:
     about = episode.infos or {}
     facts = {name: np.ravel(about.get(name, [default]))[0] for name, default in UNKNOWN.items()}
     return Episode(
-        states, actions, np.float32(episode.rewards), float(facts["noise"]), bool(facts["ever"]), bool(facts["last"])
+        states, actions, rewards, float(facts["noise"]), bool(facts["ever"]), bool(facts["last"])
     )  # fmt: skip
 
 

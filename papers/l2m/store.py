@@ -52,7 +52,9 @@ def write_part(folder: Path, task: str, first: int, episodes: Sequence[Episode])
     """Nothing; the block is stored whole or not at all."""
     columns = {name: np.concatenate([getattr(e, name) for e in episodes]) for name in ("states", "actions", "rewards")}
     returns = [e.rewards.sum(dtype=np.float64) for e in episodes]
-    write_atomic(_part(folder, task, first), _npz(columns | table(episodes) | {"returns": np.float32(returns)}))
+    write_atomic(
+        _part(folder, task, first), _npz(columns | table(episodes) | {"returns": np.array(returns, dtype=np.float32)})
+    )
 
 
 def table(episodes: Sequence[Episode]) -> dict[str, npt.NDArray[Any]]:
@@ -133,9 +135,9 @@ def _failure(task: str, folder: Path) -> str:
     with np.load(folder / task / "episodes.npz", allow_pickle=False) as stored:
         ever, best = stored["ever"], float((stored["returns"] / np.diff(stored["starts"])).max())
     if domain_of(task) == "metaworld" and not ever.any():
-        return f"{task}: its scripted expert never succeeded in {len(ever)} episodes."
+        return f"{task}: its demonstrator never succeeded in {len(ever)} episodes."
     if domain_of(task) == "dmcontrol" and best < LEAST_REWARD:
-        return f"{task}: planning never got more than {best:.3f} of 1 a step in {len(ever)} episodes."
+        return f"{task}: its demonstrator never got more than {best:.3f} of 1 a step in {len(ever)} episodes."
     return ""
 
 
@@ -165,7 +167,7 @@ def _joined(path: Path, parts: Sequence[Path], rows: int) -> None:
     for part in parts:
         values = _read(part, name)[name]
         if whole is None:
-            whole = np.lib.format.open_memmap(path, "w+", np.float32, shape=(rows, *values.shape[1:]))  # type: ignore[no-untyped-call]
+            whole = np.lib.format.open_memmap(path, "w+", np.float32, shape=(rows, *values.shape[1:]))
         whole[first : first + len(values)] = values
         first += len(values)
     if whole is not None:
