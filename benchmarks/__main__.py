@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from benchmarks import commands, loop, probing, scole, vectorised
+from benchmarks import commands, l2m_worlds, loop, probing, scole, vectorised
 from common.files import write_json
 from common.places import results_dir
 from common.provenance import code_version
@@ -18,6 +18,7 @@ LIMITS = {
     "SCoLe: ours / hand-written": 1.15,
     "SCoLe: ours / released way": 0.4,
     "SCoLe: ours, log-spaced evaluation / released way": 0.2,
+    "evaluation: policy seconds, batched / one environment after the other": 1 / 3,
     "8 seeds at once / 1 seed: MLP 64-128-10, finetune": 2.0,
     "s: replicate list": 0.5,
     "s: replicate status stability_gap": 0.5,
@@ -30,7 +31,8 @@ LIMITS = {
 
 def main() -> int:
     """Exit code 1 when a limit is passed."""
-    measured = loop.measure() | vectorised.measure() | probing.measure() | scole.measure() | commands.measure()
+    measured = loop.measure() | vectorised.measure() | probing.measure() | scole.measure()
+    measured |= l2m_worlds.measure() | commands.measure()
     for name, value in measured.items():
         limit = LIMITS.get(name)
         against = "" if limit is None else f"  (limit {limit:g}{', PASSED OVER' if value > limit else ''})"

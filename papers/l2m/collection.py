@@ -1,4 +1,4 @@
-"""Collects a data set: experts play every task at several noise levels, and what they did is stored (papers/l2m/store.py).
+"""Collects a data set: experts play every task at several noise levels, and what they did is stored (playing.py, store.py).
 
 Each episode has an address (seed, task, number) for its layout, its noise and its planning, and is played the same wherever
 and whenever that is: interrupted, resumed, on one process or many, the stored bytes are equal. Episodes are played in small
@@ -6,48 +6,22 @@ blocks of one task, whose files lie in parts/ until the task is whole.
 """
 
 import json
-import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from common.errors import Problem
 from common.files import read_json, write_json
-from common.rng import generator
 from papers.l2m import store
-from papers.l2m.catalogue import domain_of, task_names, versions
-from papers.l2m.experts import expert
+from papers.l2m.catalogue import task_names, versions
 from papers.l2m.layouts import layout
-from papers.l2m.rollouts import episode_seed
+from papers.l2m.playing import Player, Settings, block_size
 from papers.l2m.servants import Servant, close
-from papers.l2m.store import Episode
-from papers.l2m.worlds import World, make, padded
 
 VERSION = 1  # raised when the same settings give other episodes
-BLOCK = {"metaworld": 10, "dmcontrol": 1}  # episodes of a block: a few seconds of work, or one planned episode
 LOOKED_AT = 0.5  # seconds between two looks at whether to stop
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What is collected. tasks: names, or splits (MT40, CW10, DMC10, DMC6). episodes: of each task.
-
-    steps: most of an episode (None: 200 of Meta-World, 1000 of DMControl). noise: standard deviations of the Gaussian noise on
-    actions, taken in turn. layout: of the state vector. cut_after_success: steps still played after the first success (None: to
-    the end).
-    """
-
-    tasks: list[str]
-    episodes: int
-    steps: int | None
-    noise: list[float]
-    layout: str
-    cut_after_success: int | None
-    seed: int
 
 
 def identity(settings: Settings) -> dict[str, Any]:
@@ -62,7 +36,7 @@ def identity(settings: Settings) -> dict[str, Any]:
         lambda: tasks.extend(task_names(settings.tasks)),
         lambda: layout(settings.layout),
         lambda: _numbers(settings),
-        lambda: found.update(versions(tasks) if tasks else {}),
+        lambda: found.update(versions(tasks, settings.source) if tasks else {}),
     ]
     for check in checks:
         try:
@@ -84,6 +58,8 @@ def _numbers(settings: Settings) -> None:
         wrong.append(f"steps is {settings.steps}, but must be at least 1 (or null: the task's own).")
     if settings.cut_after_success is not None and settings.cut_after_success < 0:
         wrong.append(f"cut_after_success is {settings.cut_after_success}, but must be at least 0 (or null: never).")
+    if settings.source not in ("experts", "sac"):
+        wrong.append(f"source is '{settings.source}', but must be experts or sac.")
     if not settings.noise or not all(0 <= level <= 2 for level in settings.noise):
         wrong.append(f"noise is {settings.noise}, but must be one level or more, each from 0 to 2.")
     if wrong:
@@ -106,9 +82,9 @@ def collect(
     if (folder / "index.json").exists():
         return True
     tasks, episodes = plan["tasks"], settings.episodes
-    blocks = {task: list(range(0, episodes, BLOCK[domain_of(task)])) for task in tasks}
+    sizes = {task: block_size(settings, task) for task in tasks}
+    blocks = {task: list(range(0, episodes, sizes[task])) for task in tasks}
     waiting = [(task, first) for task in tasks for first in blocks[task] if not store.there(folder, task, first)]
-    sizes = {task: BLOCK[domain_of(task)] for task in tasks}
     done = len(tasks) * episodes - sum(min(sizes[task], episodes - first) for task, first in waiting)
     watch(done, len(tasks) * episodes)
 
@@ -177,40 +153,3 @@ def _played(
         return True
     finally:
         close(servants)
-
-
-class Player:
-    """Plays blocks of episodes and stores each as a part."""
-
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        self.folder, self.settings = folder, settings
-        self.world: World | None = None
-
-    def play(self, task: str, first: int) -> None:
-        """Nothing; the block of episodes from `first` on is stored."""
-        if self.world is None or self.world.name != task:
-            self.world = make(task, self.settings.layout)
-        last = min(first + BLOCK[domain_of(task)], self.settings.episodes)
-        store.write_part(self.folder, task, first, [episode(self.world, self.settings, n) for n in range(first, last)])
-
-
-def episode(world: World, settings: Settings, number: int) -> Episode:
-    """What the expert of that world did in an episode: states before each action, actions with their noise, rewards, success."""
-    address = zlib.crc32(world.name.encode())
-    noise = settings.noise[number % len(settings.noise)]
-    shakes = generator(settings.seed, "action noise", address, number)
-    shows = expert(world, generator(settings.seed, "plan", address, number))
-    state = world.reset(episode_seed(settings.seed, "collect", world.name, number))
-    left = min(settings.steps or world.horizon, world.horizon)
-    states, actions, rewards, ever, success, over = [], [], [], False, False, False
-    while left and not over:
-        action = padded(shows.act(world) + noise * shakes.standard_normal(world.dims))
-        states.append(state)
-        actions.append(action)
-        state, reward, success, over = world.step(action)
-        rewards.append(reward)
-        left -= 1
-        if success and not ever:
-            ever = True
-            left = left if settings.cut_after_success is None else min(left, settings.cut_after_success)
-    return Episode(np.stack(states), np.stack(actions), np.array(rewards, dtype=np.float32), noise, ever, success)

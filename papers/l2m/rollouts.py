@@ -88,11 +88,12 @@ class Playground:
         ever, last = (np.zeros((len(self.tasks), episodes), dtype=np.bool_) for _ in range(2))
         returns, lengths = np.zeros(ever.shape, dtype=np.float32), np.zeros(ever.shape, dtype=np.int64)
         outcomes = Outcomes(self.tasks, ever, last, returns, lengths)
+        wholes: tuple[npt.NDArray[Any], ...] = (ever, last, returns, lengths)
         for first in range(0, len(plan), self.together):
             group = plan[first : first + self.together]
             found = self._group(policy, group, seed, horizon, cut_after_success)
             place = tuple(np.array(group).T)
-            for whole, values in zip((ever, last, returns, lengths), found, strict=True):
+            for whole, values in zip(wholes, found, strict=True):
                 whole[place] = values
         return outcomes
 

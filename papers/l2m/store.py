@@ -12,6 +12,7 @@ import io
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,9 @@ def write_part(folder: Path, task: str, first: int, episodes: Sequence[Episode])
     """Nothing; the block is stored whole or not at all."""
     columns = {name: np.concatenate([getattr(e, name) for e in episodes]) for name in ("states", "actions", "rewards")}
     returns = [e.rewards.sum(dtype=np.float64) for e in episodes]
-    write_atomic(_part(folder, task, first), _npz(columns | table(episodes) | {"returns": np.float32(returns)}))
+    write_atomic(
+        _part(folder, task, first), _npz(columns | table(episodes) | {"returns": np.array(returns, dtype=np.float32)})
+    )
 
 
 def table(episodes: Sequence[Episode]) -> dict[str, npt.NDArray[Any]]:
@@ -86,14 +89,18 @@ def merge(folder: Path, task: str, blocks: Sequence[int]) -> None:
 
 def finish(folder: Path, plan: dict[str, Any]) -> None:
     """Nothing; index.json is written: the data set is whole. Errors: Problem when an expert did none of its task."""
-    tasks = {task: facts(folder, task) for task in plan["tasks"]}
-    useless = [failure for task, found in tasks.items() if (failure := _failure(task, found))]
+    useless = [failure for task in plan["tasks"] if (failure := _failure(task, folder))]
     if useless:
         raise Problem(
             *useless,
             "No data set is made of such episodes. Leave the task out, play more steps, or lower the noise; "
             f"what was collected lies in {folder}.",
         )
+    write_index(folder, plan)
+
+
+def write_index(folder: Path, plan: dict[str, Any]) -> None:
+    """Nothing; index.json names the data set's layout, versions and tasks, with the digests of their files."""
     whole = {
         "format": FORMAT,
         "layout": plan["layout"],
@@ -101,7 +108,7 @@ def finish(folder: Path, plan: dict[str, Any]) -> None:
         "action": ACTIONS,
         "versions": plan["versions"],
         "settings": {key: value for key, value in plan.items() if key not in ("versions", "layout")},
-        "tasks": tasks,
+        "tasks": {task: facts(folder, task) for task in plan["tasks"]},
     }
     write_json(folder / "index.json", whole)
     shutil.rmtree(folder / "parts", ignore_errors=True)
@@ -119,18 +126,18 @@ def facts(folder: Path, task: str) -> dict[str, Any]:
         "ever": float(ever.mean()),
         "last": float(last.mean()),
         "returns": {"mean": float(returns.mean()), "best": float(returns.max()), "worst": float(returns.min())},
-        "best_reward": float((returns / np.diff(starts)).max()),
         "sha256": {name: sha256_file(folder / task / name) for name in FILES},
     }
 
 
-def _failure(task: str, found: dict[str, Any]) -> str:
+def _failure(task: str, folder: Path) -> str:
     """Why the episodes of a task show nobody how it is done; empty when they do."""
-    many = f"{found['episodes']} episodes"
-    if found["domain"] == "metaworld" and not found["ever"]:
-        return f"{task}: its scripted expert never succeeded in {many}."
-    if found["domain"] == "dmcontrol" and found["best_reward"] < LEAST_REWARD:
-        return f"{task}: planning never got more than {found['best_reward']:.3f} of 1 a step in {many}."
+    with np.load(folder / task / "episodes.npz", allow_pickle=False) as stored:
+        ever, best = stored["ever"], float((stored["returns"] / np.diff(stored["starts"])).max())
+    if domain_of(task) == "metaworld" and not ever.any():
+        return f"{task}: its demonstrator never succeeded in {len(ever)} episodes."
+    if domain_of(task) == "dmcontrol" and best < LEAST_REWARD:
+        return f"{task}: its demonstrator never got more than {best:.3f} of 1 a step in {len(ever)} episodes."
     return ""
 
 
@@ -149,7 +156,7 @@ def _read(path: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in names}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         path.unlink(missing_ok=True)
         raise Problem(f"{path} was damaged ({error}) and is removed. The same command collects it again.") from error
 
@@ -160,7 +167,7 @@ def _joined(path: Path, parts: Sequence[Path], rows: int) -> None:
     for part in parts:
         values = _read(part, name)[name]
         if whole is None:
-            whole = np.lib.format.open_memmap(path, "w+", np.float32, shape=(rows, *values.shape[1:]))  # type: ignore[no-untyped-call]
+            whole = np.lib.format.open_memmap(path, "w+", np.float32, shape=(rows, *values.shape[1:]))
         whole[first : first + len(values)] = values
         first += len(values)
     if whole is not None:
