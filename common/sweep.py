@@ -136,7 +136,7 @@ def _requests(
     chosen = part.get("selected", content.get("selected", []))
     found = []
     digest = _once(data.digest)  # for this call: a thousand runs on one data set look at its files once
-    taken = _once(selected)
+    taken, named = _once(selected), _once(_one_run)
     for case, point, seed in _variants(cases, axes, overrides, wanted):
         variant = {k: v for k, v in cases[case].items() if k not in ("grid", "selected")}
         raw = shared
@@ -151,8 +151,8 @@ def _requests(
             if "collection" in raw:
                 found.append(Request(resolve_collection({"seed": seed, **raw}, spec), paper, spec, tier, case))
                 continue
-            maker = _maker(raw, tier, raw.get("seed", seed), f"{paper}/{spec}")
-            parent = _parent(raw, tier, raw.get("seed", seed), f"{paper}/{spec}")
+            maker = _maker(raw, tier, raw.get("seed", seed), f"{paper}/{spec}", named)
+            parent = _parent(raw, tier, raw.get("seed", seed), f"{paper}/{spec}", named)
             identity = {
                 "parent": None if parent is None else {"run": parent.run_id, "take": raw["parent"].get("take", "trunk")}
             }
@@ -268,7 +268,10 @@ def selected(paper: str, tier: str, case: str, sources: tuple[str, ...] | str) -
     return {}
 
 
-def _parent(raw: dict[str, Any], tier: str, seed: Any, child: str) -> Request | None:
+Named = Callable[..., Request]  # _one_run with its answers kept
+
+
+def _parent(raw: dict[str, Any], tier: str, seed: Any, child: str, named: Named) -> Request | None:
     """The one run that a spec starts from: `parent: {spec: PAPER/SPEC, case: ..., seed: ..., take: trunk | all}`."""
     given = raw.get("parent")
     if given is None:
@@ -283,10 +286,10 @@ def _parent(raw: dict[str, Any], tier: str, seed: Any, child: str) -> Request | 
         raise Problem(
             f"parent is {given!r}, but must be a mapping with spec (PAPER/SPEC) and, where wanted, case, seed, take (trunk or all)."
         )
-    return _one_run("parent", given, tier, seed, child)
+    return named("parent", given["spec"], given.get("case"), tier, given.get("seed", seed), child)
 
 
-def _maker(raw: dict[str, Any], tier: str, seed: Any, child: str) -> Request | None:
+def _maker(raw: dict[str, Any], tier: str, seed: Any, child: str, named: Named) -> Request | None:
     """The run that makes the data: `data: {spec: PAPER/SPEC, case: ..., seed: ...}`; None for a named data set."""
     given = raw.get("data")
     if not isinstance(given, dict):
@@ -296,24 +299,20 @@ def _maker(raw: dict[str, Any], tier: str, seed: Any, child: str) -> Request | N
             f"data is {given!r}, but must be the name of a data set, or a mapping with spec (PAPER/SPEC) of a run that collects "
             "data and, where wanted, case, seed."
         )
-    maker = _one_run("data", given, tier, seed, child)
+    maker = named("data", given["spec"], given.get("case"), tier, given.get("seed", seed), child)
     if maker.run.collection is None:
         raise Problem(f"data.spec is {given['spec']}, which collects no data. Name a spec with a collection.")
     return maker
 
 
-def _one_run(what: str, given: dict[str, Any], tier: str, seed: Any, child: str) -> Request:
+def _one_run(what: str, spec: str, case: str | None, tier: str, seed: Any, child: str) -> Request:
     """The run that `spec`, `case` and `seed` name. Errors: Problem when that is no one run, or `child` itself."""
-    if _descends(given["spec"], child):
-        raise Problem(f"{what}.spec is {given['spec']}, which makes {child} its own parent. Name another spec.")
-    requests = [
-        r for r in expand(given["spec"], tier, seeds=[given.get("seed", seed)]) if r.case == given.get("case", r.case)
-    ]
-    requests = [r for r in requests if f"{r.paper}/{r.spec}" == given["spec"]]
+    if _descends(spec, child):
+        raise Problem(f"{what}.spec is {spec}, which makes {child} its own parent. Name another spec.")
+    requests = [r for r in expand(spec, tier, seeds=[seed]) if case is None or r.case == case]
+    requests = [r for r in requests if f"{r.paper}/{r.spec}" == spec]
     if len(requests) != 1:
-        raise Problem(
-            f"{what}.spec {given['spec']} at tier {tier} gives {len(requests)} runs; name one with {what}.case."
-        )
+        raise Problem(f"{what}.spec {spec} at tier {tier} gives {len(requests)} runs; name one with {what}.case.")
     return requests[0]
 
 

@@ -27,12 +27,12 @@ from common.streams import data
 from common.streams.builders import split
 
 
-def make(folder: Path, seed: int, *, count: int = 3, empty: bool = False):
+def make(making, *, count: int = 3, empty: bool = False):
     """A file a number, as far as it is not there."""
     for k in range(count):
-        path = folder / f"{k}.txt"
+        path = making.folder / f"{k}.txt"
         if not path.exists():
-            write_atomic(path, str(seed + k))
+            write_atomic(path, str(making.seed + k))
         yield {"number": k, "value": float(path.read_text())}
 
 

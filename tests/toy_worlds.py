@@ -1,12 +1,12 @@
 """Worlds without a simulator: a point in a square that must reach a place, one place a task. Their data, too."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.files import write_json
 from common.rng import generator
+from papers.l2m.store import FORMAT
 
 PLACES = {"east": (0.8, 0.0), "north": (0.0, 0.8), "west": (-0.8, 0.0), "south": (0.0, -0.8)}
 STATES, HORIZON = 6, 12
@@ -44,9 +44,9 @@ def make(task: str, layout: str) -> Point:
     return Point(task)
 
 
-def collect(folder: Path, seed: int, *, episodes: int = 20, noise: float = 0.2) -> Any:
+def collect(making: Any, *, episodes: int = 20, noise: float = 0.2) -> Any:
     """Data of all tasks in the stored form; yields what came of each."""
-    tasks = {}
+    tasks, folder, seed = {}, making.folder, making.seed
     for number, name in enumerate(PLACES):
         world, rows, starts, facts = make(name, ""), [], [0], []
         for episode in range(episodes):
@@ -69,4 +69,5 @@ def collect(folder: Path, seed: int, *, episodes: int = 20, noise: float = 0.2) 
         np.savez(folder / name / "episodes.npz", starts=np.array(starts), **table)
         tasks[name] = {"domain": "toy", "dims": 2, "steps": len(rows), "episodes": episodes, "sha256": {}}
         yield {"task": name, "quantity": "ever", "value": float(ever.mean())}
-    write_json(folder / "index.json", {"layout": "toy", "state": STATES, "action": 3, "tasks": tasks})
+    about = {"format": FORMAT, "layout": "toy", "state": STATES, "action": 3, "versions": {}}
+    write_json(folder / "index.json", about | {"tasks": tasks})

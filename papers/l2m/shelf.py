@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from common.errors import Problem
-from common.files import read_json, sha256_bytes
+from common.errors import Problem, nearest
+from common.files import sha256_bytes
 from papers.l2m.catalogue import RETURN_SCALE
+from papers.l2m.trajectories import Trajectories
 
 Floats = npt.NDArray[np.float32]
 
@@ -57,35 +57,31 @@ class Shelf:
     """The books of some tasks. Errors: Problem when the data set is not there, of other spaces, or lacks a task."""
 
     def __init__(self, folder: Path, names: list[str], states: int, actions: int) -> None:
-        try:
-            index: Any = read_json(folder / "index.json")
-        except FileNotFoundError:
-            raise Problem(f"There is no data set in {folder} yet. Run the spec that collects it first.") from None
-        missing = [name for name in names if name not in index["tasks"]]
-        if missing:
-            raise Problem(f"{folder} has no trajectories of {', '.join(missing)}. It has: {', '.join(index['tasks'])}.")
-        if index["state"] != states or index["action"] < actions:
-            raise Problem(
-                f"{folder} has states of {index['state']} numbers and actions of {index['action']}, but the stream wants "
-                f"{states} and {actions}. Give the stream the layout that was collected ({index['layout']})."
-            )
-        self.digest = sha256_bytes((folder / "index.json").read_bytes())
-        self.folder, self.index = folder, index["tasks"]
+        homes = [path.parent for path in sorted(folder.glob("*/index.json"))] or [
+            folder
+        ]  # a folder a suite, or one set
+        sets = [Trajectories.open(home) for home in homes]
+        self.sets = {name: found for found in sets for name in found.tasks}
+        missing = [name for name in names if name not in self.sets]
+        wrong = [f"{folder} has no task '{name}'.{nearest(name, self.sets)}" for name in missing]
+        for found in sets:
+            index = found.index
+            if index["state"] != states or index["action"] < actions:
+                wrong.append(
+                    f"{found.folder} has states of {index['state']} numbers and actions of {index['action']}, but the stream "
+                    f"wants {states} and {actions}. Give the stream the layout that was collected ({index['layout']})."
+                )
+        if wrong:
+            raise Problem(*wrong)
+        self.digest = sha256_bytes("".join(found.digest for found in sets).encode())
         self.opened: dict[str, Book] = {}
 
     def __getitem__(self, name: str) -> Book:
         """The book of a task."""
         if name not in self.opened:
-            self.opened[name] = self._open(name)
+            found = self.sets[name]
+            episodes = found.episodes(name)
+            arrays = found.states(name), found.actions(name), found.rewards(name)
+            scale = RETURN_SCALE.get(found.index["tasks"][name]["domain"], 1.0)
+            self.opened[name] = Book(*arrays, episodes.starts, episodes.returns, found.dims(name), scale)
         return self.opened[name]
-
-    def _open(self, name: str) -> Book:
-        place, about = self.folder / name, self.index[name]
-        states, actions, rewards = (
-            np.load(place / f"{n}.npy", mmap_mode="r") for n in ("states", "actions", "rewards")
-        )
-        with np.load(place / "episodes.npz") as stored:
-            starts, returns = stored["starts"], stored["returns"]
-        return Book(
-            states, actions, rewards, starts, returns, int(about["dims"]), RETURN_SCALE.get(about["domain"], 1.0)
-        )
