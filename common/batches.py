@@ -16,7 +16,7 @@ class Batches:
 
     def __init__(self, learner: Learner, task: Task, spec: RunSpec) -> None:
         self.learner, self.task, self.seed, self.size = learner, task, spec.seed, spec.budget.batch
-        self.rows = learner.data.rows(task)
+        self.rows = learner.data.shown(task)
         self.per_epoch = -(-len(self.rows) // self.size)
         self._epoch, self._order = -1, self.rows
         asked = spec.augmentation

@@ -36,15 +36,15 @@ def updates(run: RunSpec) -> int:
     """Updates the run makes in total; an analysis counts as one."""
     if run.analysis:
         return 1
-    return sum(run.budget.updates(len(task.train)) for task in stream_of(run).tasks)
+    return sum(run.budget.updates(int(size)) for size in stream_of(run).sizes())
 
 
 def memory_mb(run: RunSpec) -> int:
     """Rough memory of one process: resident images, evaluation samples as floats, and torch itself."""
     stream = stream_of(run)
     pixels = math.prod(stream.images.train.images.shape[1:])
-    rows = sum(len(t.train) for t in stream.tasks)
-    samples = sum(min(len(t.test), run.evaluation.samples or len(t.test)) for t in stream.tasks)
+    rows = sum(len(rows) for _, rows in stream.tables())
+    samples = sum(min(len(t.test), run.evaluation.samples or len(t.test)) for t in stream.measured)
     return PROCESS_MB + (rows * pixels + 4 * samples * pixels) // 2**20
 
 
@@ -95,8 +95,10 @@ def _arithmetic(run: RunSpec) -> float | None:
     if macs is None:
         return None
     trained = 3 * run.budget.batch * (1 if run.learner.name in ("finetune", "ewc", "si") else 2)
-    tested = sum(min(len(t.test), run.evaluation.samples or len(t.test)) for t in stream.tasks) / 2
+    tested = sum(min(len(t.test), run.evaluation.samples or len(t.test)) for t in stream.measured) / 2
     every = run.evaluation.every or 10**9
+    if stream.parts is not None:  # all of them from the start, at the ends of tasks
+        tested, every = 2 * tested, min(every, run.budget.updates(int(stream.sizes()[0])))
     return 2 * macs * (trained + tested / every) / CORE_FLOPS
 
 

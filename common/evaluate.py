@@ -1,4 +1,4 @@
-"""Per-sample evaluation: one batched forward for all tasks seen so far, and nothing of training moves."""
+"""Per-sample evaluation: one batched forward for all parts measured, and nothing of training moves."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from common.streams.resident import Evaluation
 
 @torch.inference_mode()
 def correct(learner: Learner, evaluation: Evaluation, seen: int, batch: int = 256) -> Tensor:
-    """bool [offsets[seen]]: whether each held-out sample of the tasks seen so far is classified right.
+    """bool [offsets[seen]]: whether each held-out sample of the first `seen` parts (tasks) is classified right.
 
     Argmax over the whole output layer (single head) or over the task's own columns (several heads). Evaluation mode
     (running statistics, no dropout), so the answer for a sample depends on neither the batch nor the order.

@@ -74,14 +74,16 @@ def _carry_out(run: "_Run") -> None:
             if run.spec.optimiser.settings.get("fresh", True):
                 learner.optimiser.state.clear()
             learner.begin(task)
+            run.began(task)
         batches = Batches(learner, task, run.spec)
         if learner.ranks is not None:
             learner.ranks.check(learner, batches.at(0))
-        for step in range(run.cursor.step, run.steps[task.index]):
-            set_rate(learner.optimiser, step, run.steps[task.index])
+        steps = run.steps(task.index)
+        for step in range(run.cursor.step, steps):
+            set_rate(learner.optimiser, step, steps)
             run.facts.noted(learner.update(batches.at(step)))
             run.cursor = Cursor(task.index, step + 1, run.cursor.updates + 1)
-            last = step + 1 == run.steps[task.index]
+            last = step + 1 == steps and run.spec.evaluation.at_end_of(task.index, len(run.stream))
             if evaluate_at(run.spec.evaluation.every, run.cursor.updates, last):
                 run.evaluate(task)
             run.snapshot(last)
@@ -99,8 +101,13 @@ def introduce(folder: RunFolder, spec: RunSpec, stream: Stream, device: str, pro
     write_json(folder.path / "provenance.json", origin)
 
 
+def ends_of(spec: RunSpec, stream: Stream) -> np.ndarray:
+    """int64 [tasks]: updates made at the end of each task."""
+    return np.cumsum([spec.budget.updates(int(size)) for size in stream.sizes()], dtype=np.int64)
+
+
 def evaluate_at(every: int, updates: int, last: bool) -> bool:
-    """Whether to evaluate after that many updates: at multiples of `every`, and after each task's last update."""
+    """Whether to evaluate after that many updates: at multiples of `every`, and where a task that counts ends (`last`)."""
     return last or (every > 0 and updates % every == 0)
 
 
@@ -121,9 +128,8 @@ class _Run:
         fabric = ranks.fabric or fabric_for(place.device, spec.precision)
         self.stream, self.learner = build(spec, fabric, ranks)
         self.held_out = self.learner.data.evaluation(spec.evaluation.samples, spec.seed)
-        self.steps = [spec.budget.updates(len(task.train)) for task in self.stream.tasks]
         resumed = checkpoint.restore(folder.path, spec.run_id, self.learner)
-        self.cursor, self.trace = resumed or (Cursor(), Trace(self.held_out.offsets, np.cumsum(self.steps)))
+        self.cursor, self.trace = resumed or (Cursor(), Trace(self.held_out.offsets, ends_of(spec, self.stream)))
         ranks.agree("the checkpoint they go on from", self.cursor)
         if resumed is None and ranks.lead:
             introduce(folder, spec, self.stream, str(fabric.device), ranks.world)
@@ -131,13 +137,24 @@ class _Run:
         self.clock = Clock(status["seconds"])
         status["sittings"] += 1
         status["redone"] += max(0, status["updates"] - self.cursor.updates)  # what a sudden death had cost
-        status["total"] = sum(self.steps)
+        status["total"] = int(self.trace.ends[-1])
         self._report()
 
+    def steps(self, index: int) -> int:
+        """Updates of a task."""
+        ends = self.trace.ends
+        return int(ends[index] - (ends[index - 1] if index else 0))
+
+    def began(self, task: Task) -> None:
+        """Notes which measured parts a task trains on, where the stream has parts of its own."""
+        if self.stream.parts is not None:
+            self.trace.began(np.array([bool(set(part.classes) & set(task.classes)) for part in self.stream.parts]))
+
     def evaluate(self, task: Task) -> None:
-        """Measures all tasks seen so far, `task` included."""
-        hits = correct(self.learner, self.held_out, task.index + 1, self.place.evaluation_batch)
-        self.facts.evaluated(self.cursor.updates, task.index, hits)
+        """Measures all tasks seen so far, `task` included; every part of a stream that has parts of its own."""
+        seen = task.index + 1 if self.stream.parts is None else len(self.stream.parts)
+        hits = correct(self.learner, self.held_out, seen, self.place.evaluation_batch)
+        self.facts.evaluated(self.cursor.updates, task.index, seen, hits)
 
     def snapshot(self, last: bool) -> None:
         """Keeps the weights where the plan asks for it. Before the checkpoint, so that a resumed run has them all."""

@@ -37,7 +37,8 @@ STALE_SECONDS = 600  # a run on another host that has not reported for this long
 class Trace:
     """Long-form facts of a run: correctness of every evaluation sample at every evaluation, scalars of every update.
 
-    offsets: int64 [T+1], sample range of each evaluation task. ends: int64 [T], updates made at the end of each task.
+    offsets: int64 [P+1], sample range of each measured part, which is a task unless the stream has parts of its own.
+    ends: int64 [T], updates made at the end of each task. trained: with parts of its own, the parts in each task begun.
     """
 
     offsets: np.ndarray
@@ -47,9 +48,14 @@ class Trace:
     seen: list[int] = field(default_factory=list)
     bits: list[np.ndarray] = field(default_factory=list)
     scalars: dict[str, np.ndarray] = field(default_factory=dict)
+    trained: list[np.ndarray] = field(default_factory=list)
+
+    def began(self, trained: np.ndarray) -> None:
+        """Notes the next task: bool [P], whether it trains on each part."""
+        self.trained.append(np.packbits(trained))
 
     def evaluated(self, step: int, task: int, seen: int, correct: np.ndarray) -> None:
-        """Notes one evaluation: bool [offsets[seen]] for the samples of the tasks seen so far."""
+        """Notes one evaluation: bool [offsets[seen]] for the samples of the parts measured."""
         whole = np.zeros(self.offsets[-1], dtype=bool)
         whole[: len(correct)] = correct
         self.step.append(step)
@@ -69,7 +75,8 @@ class Trace:
         counts = {name: np.array(getattr(self, name), dtype=np.int64) for name in ("step", "task", "seen")}
         bits = np.stack(self.bits) if self.bits else np.zeros((0, width), dtype=np.uint8)
         scalars = {f"s_{name}": values for name, values in self.scalars.items()}
-        return {**counts, "bits": bits, "offsets": self.offsets, "ends": self.ends, **scalars}
+        trained = {"trained": np.stack(self.trained)} if self.trained else {}
+        return {**counts, "bits": bits, "offsets": self.offsets, "ends": self.ends, **scalars, **trained}
 
     @classmethod
     def of(cls, arrays: dict[str, np.ndarray]) -> "Trace":
@@ -82,6 +89,7 @@ class Trace:
             arrays["seen"].tolist(),
             list(arrays["bits"]),
             {name[2:]: values.copy() for name, values in arrays.items() if name.startswith("s_")},
+            list(arrays.get("trained", ())),
         )
 
 

@@ -6,9 +6,10 @@ parent and the version of each part). Folders, devices, workers and log periods 
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from common import parts
 from common.errors import Problem, nearest
@@ -39,20 +40,39 @@ class Evaluation:
     gradients: whether the norms of the plasticity and stability gradients are recorded at every update.
     snapshots: after how many updates (0: before the first) the weights are kept in snapshots/, besides each task's end;
         numbers beyond the last update are passed over (null = none are kept).
+    tasks: at the ends of which tasks the learner is measured (and its weights kept): of every n-th, or `log`, about
+        twelve times as the number of tasks grows tenfold; of the last always (null = of every task).
     """
 
     every: int = 1
     samples: "int | None" = 1000
     gradients: bool = False
     snapshots: "list[int] | None" = None
+    tasks: "int | Literal['log'] | None" = None
 
     def __post_init__(self) -> None:
         if self.snapshots is not None:  # the same request however it is written
             object.__setattr__(self, "snapshots", sorted(set(self.snapshots)))
 
     def settings(self) -> dict[str, Any]:
-        """All settings by name; snapshots only where some are asked for, so that runs from before keep their ids."""
-        return {key: value for key, value in vars(self).items() if key != "snapshots" or value is not None}
+        """All settings by name; snapshots and tasks only where they are asked for, so that runs from before keep their ids."""
+        later = ("snapshots", "tasks")
+        return {key: value for key, value in vars(self).items() if key not in later or value is not None}
+
+    def at_end_of(self, index: int, count: int) -> bool:
+        """Whether the learner is measured at the end of that task of `count` (from 0)."""
+        if self.tasks is None or index + 1 == count:
+            return True
+        return log_spaced(index + 1) if self.tasks == "log" else (index + 1) % self.tasks == 0
+
+
+def log_spaced(number: int) -> bool:
+    """Whether a number from 1 on is one of those that are spread evenly on a logarithmic axis, twelve to a decade.
+
+    They are 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 18, 22, 26, 32, ...: 10^(i/12) rounded.
+    """
+    nearest_power = round(12 * math.log10(number))
+    return any(int(10 ** (i / 12) + 0.5) == number for i in (nearest_power - 1, nearest_power, nearest_power + 1))
 
 
 @dataclass(frozen=True)
@@ -139,6 +159,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "evaluation.every": (0, 10**9),
     "evaluation.samples": (1, 10**9),
     "evaluation.snapshots": (0, 10**9),
+    "evaluation.tasks": (1, 10**9),
     "stream.tasks": (1, 10**6),
     "optimiser.lr": (1e-12, 1e6),
     "optimiser.momentum": (0, 1),

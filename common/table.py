@@ -23,10 +23,12 @@ from common.errors import Problem, nearest
 from common.files import read_json, sha256_bytes, sha256_file, write_atomic, write_json
 from common.places import ROOT, cache_dir, results_dir, runs_dir
 from common.record import RunFolder
+from common.spec import log_spaced
 from common.streams import data
 from common.sweep import Request
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 
@@ -42,7 +44,11 @@ class Tables:
 
     @property
     def curves(self) -> "pd.DataFrame":
-        """run_id, step (updates made), task (evaluated), accuracy: of every stored evaluation."""
+        """run_id, step (updates made), task (evaluated), accuracy: of every stored evaluation.
+
+        With parts of their own, all measured from the start: `task` is the part, `after` the number of tasks done, and
+        only log-spaced and some fifty evenly spaced evaluations are kept, since such streams have thousands.
+        """
         return _read_points(self.folder / "curves.parquet")
 
     def long(self) -> "pd.DataFrame":
@@ -132,7 +138,10 @@ def _of_trace(request: Request) -> dict[str, Any]:
     """Metrics of a run that learned, with the paper's `per_run(trace, accuracy)`."""
     trace = RunFolder(runs_dir() / request.run_id).trace()
     accuracy = metrics.accuracy_matrix(trace["bits"], trace["offsets"], trace["seen"])
-    found: dict[str, Any] = dict(metrics.summarise(accuracy, trace["step"], trace["ends"]))
+    if "trained" in trace:  # parts that are no tasks: what compares a part with its own task has no meaning
+        found: dict[str, Any] = {"acc": metrics.acc(accuracy)}
+    else:
+        found = dict(metrics.summarise(accuracy, trace["step"], trace["ends"]))
     per_run = getattr(measures_of(request.paper), "per_run", None)
     return found | (per_run(trace, accuracy) if per_run else {})
 
@@ -306,8 +315,23 @@ def _curve(request: Request) -> "pd.DataFrame":
     trace = RunFolder(runs_dir() / request.run_id).trace()
     accuracy = metrics.accuracy_matrix(trace["bits"], trace["offsets"], trace["seen"])
     rows, tasks = np.nonzero(~np.isnan(accuracy))
+    own = "trained" in trace
+    if own:
+        rows, tasks = (index[_shown(trace)[rows]] for index in (rows, tasks))
     columns = {"run_id": request.run_id, "step": trace["step"][rows].astype("int32"), "task": tasks.astype("int16")}
-    return pd.DataFrame(columns | {"accuracy": accuracy[rows, tasks].astype("float32")})
+    after = {"after": np.where(trace["step"] == 0, 0, trace["task"] + 1)[rows].astype("int32")} if own else {}
+    return pd.DataFrame(columns | after | {"accuracy": accuracy[rows, tasks].astype("float32")})
+
+
+def _shown(trace: "dict[str, np.ndarray]") -> "np.ndarray":
+    """bool [E]: the evaluations of a stream with parts of its own that curves keep: before the first update, at the ends
+    of log-spaced and of some fifty evenly spaced tasks, and all of a stream of few tasks."""
+    import numpy as np
+
+    count = len(trace["ends"])
+    done = trace["task"] + 1
+    kept = np.array([log_spaced(int(n)) for n in done]) | (done % max(1, count // 50) == 0) | (done == count)
+    return kept | (trace["step"] == 0) if count > 50 else np.ones(len(done), dtype=bool)
 
 
 def _scalars(request: Request) -> "pd.DataFrame":

@@ -1,7 +1,8 @@
 """The images of a stream as tensors that stay on the device: one table for training, one batch for evaluation.
 
 Rows of untransformed tasks are the data set's own rows, so a stream of thousands of tasks on the same images costs
-one table. Each transform of a task adds its transformed images once. Memories hold row numbers of this table.
+one table. Each transform of a task adds its transformed images once; the images of a task with a corruption lie after
+the table, in a place that the next such task takes over. Memories hold row numbers of the table, never of that place.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,10 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The fixed held-out samples of all tasks, sorted by task: x, y, columns as in Batch; offsets [tasks + 1]."""
+    """The fixed held-out samples of all measured parts (a part a task, or those of the stream), sorted by part.
+
+    x, y, columns as in Batch; offsets [parts + 1].
+    """
 
     x: Tensor
     y: Tensor
@@ -50,6 +54,11 @@ class Resident:
         self.scale = _channels([1 / (255 * s) for s in images.std], self.device)
         self.shift = _channels([-m / s for m, s in zip(images.mean, images.std, strict=True)], self.device)
         tables, labels, self._lookup = _tables(stream)
+        self._end = len(labels)  # of the table; after it the images of the present task, where tasks have corruptions
+        if stream.corrupts:
+            spare = int(stream.sizes().max())
+            tables = np.concatenate([tables, np.zeros((spare, *tables.shape[1:]), dtype=np.uint8)])
+            labels = np.concatenate([labels, np.zeros(spare, dtype=np.int64)])
         self.inputs = torch.from_numpy(tables).to(self.device)
         self.labels = torch.from_numpy(labels).to(self.device)
         self._host_labels = labels
@@ -60,6 +69,18 @@ class Resident:
     def rows(self, task: Task) -> np.ndarray:
         """int64 row numbers of a task's training images in the table, in the order of `task.train`."""
         return self._lookup[repr(task.transform)][task.train]
+
+    def shown(self, task: Task) -> np.ndarray:
+        """int64 row numbers of the images that are trained on, in the order of `rows`; valid until the next task's."""
+        rows = self.rows(task)
+        if task.corruption is None:
+            return rows
+        place = np.arange(self._end, self._end + len(rows))
+        changed = task.corruption(self.inputs[torch.as_tensor(rows, device=self.device)].cpu().numpy())
+        self.inputs[place[0] : place[-1] + 1] = torch.from_numpy(changed).to(self.device)
+        self._host_labels[place] = self._host_labels[rows]
+        self.labels[place[0] : place[-1] + 1] = torch.from_numpy(self._host_labels[rows]).to(self.device)
+        return place
 
     def labels_of(self, rows: np.ndarray) -> np.ndarray:
         """int64 labels of those rows, on the host."""
@@ -77,10 +98,10 @@ class Resident:
         return images.to(torch.float32).mul_(self.scale).add_(self.shift)
 
     def evaluation(self, samples: int | None, seed: int) -> Evaluation:
-        """The evaluation samples: per task at most `samples`, drawn once by the run's seed, in a random order, so
-        that the first n of a task are themselves a random subset."""
+        """The evaluation samples: per measured part at most `samples`, drawn once by the run's seed, in a random order,
+        so that the first n of a part are themselves a random subset."""
         images, labels, offsets = [], [], [0]
-        for task in self.stream.tasks:
+        for task in self.stream.measured:
             source = self.stream.images.test if task.source == "test" else self.stream.images.train
             chosen = generator(seed, "evaluation subset", task.index).permutation(task.test)[:samples]
             raw = np.asarray(source.images[chosen])
@@ -100,15 +121,13 @@ def _tables(stream: Stream) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarra
     """(images, labels, per transform: data set row -> table row, -1 where a row is in no task of that transform)."""
     source = stream.images.train
     images, labels, lookup, filled = [], [], {}, 0
-    transforms = {repr(task.transform): task.transform for task in stream.tasks}
-    for name, transform in transforms.items():
-        used = np.unique(np.concatenate([t.train for t in stream.tasks if repr(t.transform) == name]))
+    for transform, used in stream.tables():
         table = np.full(len(source.labels), -1, dtype=np.int64)
         table[used] = filled + np.arange(len(used))
         raw = np.asarray(source.images[used])
         images.append(transform(raw) if transform else raw)
         labels.append(stream.relabel[source.labels[used]])
-        lookup[name], filled = table, filled + len(used)
+        lookup[repr(transform)], filled = table, filled + len(used)
     # one table is the rule: joining it with nothing would copy every image once more
     return images[0] if len(images) == 1 else np.concatenate(images), np.concatenate(labels), lookup
 
