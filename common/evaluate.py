@@ -21,7 +21,7 @@ def correct(learner: Learner, evaluation: Evaluation, seen: int, batch: int = 25
     hits = []
     for start in range(0, count, batch):
         part = slice(start, min(start + batch, count))
-        logits = learner.predict(evaluation.x[part])
+        logits = learner.scores(evaluation, part)
         columns = None if evaluation.columns is None else evaluation.columns[part]
         hits.append(masked(logits, columns).argmax(1) == evaluation.y[part])
     learner.net.train(was_training)
