@@ -15,7 +15,7 @@ WITH_TORCH = (
     "common.loop", "common.analyse", "common.build", "common.batches", "common.progress", "common.checkpoint", "common.evaluate",
     "common.ranks", "common.process_group", "common.optimisers", "common.learners", "common.models", "common.streams.resident",
     "common.analysis", "common.analyses",
-    "common.streams.probe_sets", "common.schedules",
+    "common.streams.probe_sets", "common.streams.augment", "common.schedules",
 )  # fmt: skip
 PLAIN = {"common.errors", "common.files", "common.places"}  # what every room may use
 

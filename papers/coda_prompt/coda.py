@@ -132,7 +132,7 @@ class CodaP(Frozen):
         init: Literal["gram_schmidt", "all_at_once", "uniform"] = "gram_schmidt",
         attention: bool = True,
         freezing: bool = True,
-        cached: Literal["none", "query", "tokens"] = "none",
+        cached: Literal["none", "query", "tokens"] = "tokens",
     ) -> None:
         super().__init__(setup, cached=cached)
         width, tasks = self.net.trunk.width, len(setup.data.stream)

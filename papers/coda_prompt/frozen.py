@@ -55,7 +55,7 @@ class Frozen(Growing):
 
     net: PromptNet
 
-    def __init__(self, setup: Setup, *, cached: Literal["none", "query", "tokens"] = "none") -> None:
+    def __init__(self, setup: Setup, *, cached: Literal["none", "query", "tokens"] = "tokens") -> None:
         super().__init__(setup, masks=True)
         self.cached = cached
         self.net.trunk.requires_grad_(False)

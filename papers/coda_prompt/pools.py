@@ -70,7 +70,7 @@ class L2P(Frozen):
         top: int = 5,
         layers: list[int] = [0],  # noqa: B006  (read from source, never changed)
         key_loss: Literal["official", "sample"] = "official",
-        cached: Literal["none", "query", "tokens"] = "none",
+        cached: Literal["none", "query", "tokens"] = "tokens",
     ) -> None:
         super().__init__(setup, cached=cached)
         self.net.prompt = Pool(layers, length, self.net.trunk.width, setup.seed, pool, top, key_loss).to(
@@ -128,7 +128,7 @@ class DualPrompt(Frozen):
         e_length: int = 20,
         g_layers: list[int] = [0, 1],  # noqa: B006  (read from source, never changed)
         e_layers: list[int] = [2, 3, 4],  # noqa: B006
-        cached: Literal["none", "query", "tokens"] = "none",
+        cached: Literal["none", "query", "tokens"] = "tokens",
     ) -> None:
         super().__init__(setup, cached=cached)
         tasks = len(setup.data.stream)

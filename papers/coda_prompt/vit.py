@@ -69,7 +69,7 @@ def through(block: nn.Module, x: Tensor, prefix: Tensor | None, insertion: str, 
     q, k, v = _heads(attention, attention.qkv(own.norm1(x)), 3)
     q, k = attention.q_norm(q), attention.k_norm(k)
     if prefix is not None:
-        pk, pv = _in_head_space(attention, *prefix.to(k.dtype).chunk(2, dim=1), insertion)
+        pk, pv = _in_head_space(attention, prefix.to(k.dtype), insertion)
         k, v = torch.cat([pk, k], dim=2), torch.cat([pv, v], dim=2)
     if only_class:  # no other token of the last block is read
         q, x = q[:, :, :1], x[:, :1]
@@ -85,8 +85,9 @@ def _heads(attention: Any, x: Tensor, parts: int) -> tuple[Tensor, ...]:
     return split.permute(2, 0, 3, 1, 4).unbind(0)
 
 
-def _in_head_space(attention: Any, pk: Tensor, pv: Tensor, insertion: str) -> tuple[Tensor, Tensor]:
+def _in_head_space(attention: Any, prefix: Tensor, insertion: str) -> tuple[Tensor, Tensor]:
     """Both halves of a prefix as [B, heads, L/2, D / heads]; "before": through the frozen projections first."""
+    pk, pv = prefix.chunk(2, dim=1)
     if insertion == "before":
         _, wk, wv = attention.qkv.weight.chunk(3)
         _, bk, bv = attention.qkv.bias.chunk(3)
@@ -122,6 +123,7 @@ class PromptNet(Net):
     ) -> Any:
         """Logits; if learning (logits, the prompts' own loss). tokens and query are computed where they are not given."""
         if tokens is None:
+            assert images is not None
             tokens = self.trunk.tokens(images)
         if self.prompt is None:
             logits, own = self.head(self.trunk.encode(tokens)), None
