@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from common.analyse import Trained
 from common.record import snapshots
 from papers.coda_prompt.coda import Components
-from papers.coda_prompt.pools import Dual, Pool
+from papers.coda_prompt.pools import Dual
 
 VERSION = 1
 
@@ -72,8 +73,10 @@ def _macs(trained: Trained) -> Iterator[dict[str, Any]]:
     x = trained.learner.data.batch(np.arange(1)).x
     prompt, found = trained.net.prompt, {}
     for name in ("MACs", "MACs of the plain network"):
+        # detached: the counter looks for the origin of gradients otherwise
+        weights = {key: p.detach() for key, p in trained.net.named_parameters()}
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-            trained.net(x)
+            functional_call(trained.net, weights, (x,))
         found[name] = counter.get_total_flops() / 2
         trained.net.prompt = None
     trained.net.prompt = prompt
@@ -137,6 +140,3 @@ def _moved(trained: Trained, prompt: Components) -> Iterator[dict[str, Any]]:
             changed = then[f"prompt.new_{name}"] != final[f"prompt.old_{name}"][:, own]
             moved += int(changed.any(-1).sum())
     yield {"quantity": "moved", "value": moved}
-
-
-__all__ = ["Pool", "last"]
