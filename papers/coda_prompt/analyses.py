@@ -29,10 +29,7 @@ def last(trained: Trained) -> Iterator[dict[str, Any]]:
     """
     yield from _local(trained)
     yield {"quantity": "trained parameters", "value": _trainable(trained)}
-    yield {
-        "quantity": "all parameters",
-        "value": _count(trained.net.trunk.parameters()) + _count(trained.net.head.parameters()),
-    }
+    yield {"quantity": "all parameters", "value": _plain(trained)}
     yield from _macs(trained)
     prompt = trained.net.prompt
     if prompt is not None:
@@ -59,10 +56,16 @@ def _pieces(part: slice, size: int = 256) -> list[slice]:
 
 def _trainable(trained: Trained) -> int:
     """Parameters that any task trains: rows of all tasks together."""
-    prompt = trained.net.prompt
-    if isinstance(prompt, Components):
-        return sum(prompt.table(name).numel() for name in prompt.sizes) + _count(trained.net.head.parameters())
+    net: Any = trained.net
+    if isinstance(net.prompt, Components):
+        return sum(net.prompt.table(name).numel() for name in net.prompt.sizes) + _count(net.head.parameters())
     return _count(p for p in trained.net.parameters() if p.requires_grad)
+
+
+def _plain(trained: Trained) -> int:
+    """Parameters of trunk and head."""
+    net: Any = trained.net
+    return _count(net.trunk.parameters()) + _count(net.head.parameters())
 
 
 def _count(parameters: Any) -> int:
@@ -71,15 +74,16 @@ def _count(parameters: Any) -> int:
 
 def _macs(trained: Trained) -> Iterator[dict[str, Any]]:
     x = trained.learner.data.batch(np.arange(1)).x
-    prompt, found = trained.net.prompt, {}
+    net: Any = trained.net
+    prompt, found = net.prompt, {}
     for name in ("MACs", "MACs of the plain network"):
         # detached: the counter looks for the origin of gradients otherwise
-        weights = {key: p.detach() for key, p in trained.net.named_parameters()}
+        weights = {key: p.detach() for key, p in net.named_parameters()}
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-            functional_call(trained.net, weights, (x,))
+            functional_call(net, weights, (x,))
         found[name] = counter.get_total_flops() / 2
-        trained.net.prompt = None
-    trained.net.prompt = prompt
+        net.prompt = None
+    net.prompt = prompt
     yield from ({"quantity": name, "value": value} for name, value in found.items())
 
 
