@@ -69,7 +69,8 @@ def tags() -> tuple[str, ...]:
     """Full tags of timm's vision transformers."""
     package: Any = importlib.util.find_spec("timm")
     text = (Path(package.origin).parent / "models" / "vision_transformer.py").read_text()
-    return tuple(re.findall(r"^ +'(vit_[\w]+\.[\w]+)': _cfg\(", text, re.MULTILINE))
+    named = re.findall(r"^ +'(vit_[\w]+\.[\w]+)': _cfg\(", text, re.MULTILINE)
+    return tuple(tag for tag in named if not tag.endswith(".untrained"))
 
 
 def _layers(spec: RunSpec) -> list[str]:
