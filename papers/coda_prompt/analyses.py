@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from common.analyse import Trained
 from common.record import snapshots
 from papers.coda_prompt.coda import Components
+from papers.coda_prompt.frozen import ClassMean
 from papers.coda_prompt.pools import Dual
 
 VERSION = 1
@@ -23,8 +24,8 @@ def last(trained: Trained) -> Iterator[dict[str, Any]]:
 
     local accuracy: argmax over the task's own classes. trained parameters: prompts and head (full fine-tuning: all).
     MACs: multiply-adds of one image's answer, and of the plain network. choice: how often images of a task take a prompt.
-    weight: mean |alpha| that images of a task give to the components of a task. key gradient: largest slope that the
-    classification loss alone has at keys (and attention vectors); prompt gradient: the same at prompts.
+    weight: mean |alpha| that images of a task give to the components of a task. key gradient: slope that the classification
+    loss alone has at keys, largest entry (of CODA's K and A the smaller one); prompt gradient: the same at prompts.
     moved: how many rows of past tasks differ from what they were at a task's end, where weights were kept.
     """
     yield from _local(trained)
@@ -57,6 +58,8 @@ def _pieces(part: slice, size: int = 256) -> list[slice]:
 def _trainable(trained: Trained) -> int:
     """Parameters that any task trains: rows of all tasks together."""
     net: Any = trained.net
+    if isinstance(trained.learner, ClassMean):
+        return 0
     if isinstance(net.prompt, Components):
         return sum(net.prompt.table(name).numel() for name in net.prompt.sizes) + _count(net.head.parameters())
     return _count(p for p in trained.net.parameters() if p.requires_grad)

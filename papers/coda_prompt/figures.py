@@ -28,6 +28,8 @@ SWEEPS = {
 
 def over_tasks(specs: tuple[str, ...], tables: Tables) -> "Canvas":
     """A_t, the mean accuracy over the tasks seen, after each task; a panel a number of tasks. Joint training: its end."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = style.sheet(1, len(specs), style.PAGE, 2.5)
     for axis, spec in zip(axes[0], specs, strict=True):
         for case, runs in cases_of(tables, spec).items():
@@ -38,6 +40,7 @@ def over_tasks(specs: tuple[str, ...], tables: Tables) -> "Canvas":
             else:
                 style.band(axis, np.arange(1, values.shape[1] + 1), 100 * values, colour, case, line)
         axis.set_xlabel("tasks learned")
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         axis.set_title(f"{int(tables.where(spec=spec)['stream.tasks'].max())} tasks", loc="left")
         style.percent(axis, "mean accuracy over tasks seen (%)", high=style.span(axis)[1])
     style.legend(figure, axes, columns=5)
@@ -119,7 +122,7 @@ def choices(tables: Tables) -> "Canvas":
         image = axis.imshow(shares, aspect="auto", cmap="viridis", vmin=0, origin="lower")
         axis.set(title=case, xlabel=label, ylabel="task of the image")
         for side, count in ((axis.xaxis, shares.shape[1]), (axis.yaxis, shares.shape[0])):
-            ticks = range(0, count, max(1, -(-count // 10)))
+            ticks = range(0, count, max(1, -(-count // 6)))
             side.set_ticks(ticks, [str(tick + 1) for tick in ticks])
         figure.colorbar(image, ax=axis, label="mean |alpha|" if quantity == "weight" else "share of images")
     footnote(figure, tables, "methods_last")
