@@ -37,7 +37,7 @@ MAY: dict[str, set[str]] = {
     "common.metrics": {"numpy", "pandas"},
     "common.switches": {"numpy", "pandas", "common.metrics"},
     "common.stats": {"numpy", "pandas", "scipy"},
-    "common.streams": {"common.spec", "common.rng", "numpy", "torch", "torchvision", "PIL", "pyarrow", "pandas",
+    "common.streams": {"common.spec", "common.rng", "numpy", "torch", "torchvision", "PIL", "pyarrow", "pandas", "yaml",
                        "sklearn", "scipy", "tqdm"},
     "common.networks": set(),
     "common.models": {"torch", "timm", "common.networks"},
