@@ -38,7 +38,7 @@ bench: $(READY)  ## measure speed
 
 # Pins stay as they are unless UPGRADE=1. Compiled for 3.11 and every platform, so that one file serves all.
 COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header --no-annotate $(if $(UPGRADE),--upgrade)
+	--no-header --no-annotate $(if $(UPGRADE),--upgrade)
 lock: $(READY)  ## write requirements.txt anew after pyproject.toml changed (UPGRADE=1 takes the newest versions)
 	@$(COMPILE) --extra dev -o requirements.txt pyproject.toml
 	@echo uv | $(COMPILE) -o requirements-uv.txt -

@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from benchmarks import coda_prompt, commands, loop, probing
+from benchmarks import coda_prompt, commands, loop, probing, scole, vectorised
 from common.files import write_json
 from common.places import results_dir
 from common.provenance import code_version
@@ -15,6 +15,10 @@ LIMITS = {
     "loop without evaluation / hand-written": 1.15,
     "(probes of all layers - their arithmetic) / forward passes": 2.0,
     "probes of all layers at once / one layer after the other": 0.2,
+    "SCoLe: ours / hand-written": 1.15,
+    "SCoLe: ours / released way": 0.4,
+    "SCoLe: ours, log-spaced evaluation / released way": 0.2,
+    "8 seeds at once / 1 seed: MLP 64-128-10, finetune": 2.0,
     "s: replicate list": 0.5,
     "s: replicate status stability_gap": 0.5,
     "s: replicate claims --help": 0.5,
@@ -30,7 +34,8 @@ LEAST = {
 
 def main() -> int:
     """Exit code 1 when a limit is passed."""
-    measured = loop.measure() | probing.measure() | coda_prompt.measure() | commands.measure()
+    measured = loop.measure() | vectorised.measure() | probing.measure()
+    measured |= scole.measure() | coda_prompt.measure() | commands.measure()
     for name, value in measured.items():
         limit = LIMITS.get(name)
         against = "" if limit is None else f"  (limit {limit:g}{', PASSED OVER' if value > limit else ''})"

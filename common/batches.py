@@ -3,6 +3,8 @@
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from common import parts
 from common.learners.base import Learner
 from common.rng import generator
@@ -23,15 +25,23 @@ class Batches:
         self._change = parts.find("augmentation", asked.name).load()(**asked.settings) if asked else None
 
     def at(self, step: int) -> Batch:
-        """The batch of that step: every epoch in its own random order, the last batch of an epoch as short as it is."""
+        """The batch of that step: new samples, and beside them what the learner recalls."""
+        new = self.learner.data.batch(self.new(step), self._changed(step, "new"))
+        old = self.old(step)
+        return new if old is None else new._replace(replay=self.learner.data.batch(old, self._changed(step, "replay")))
+
+    def new(self, step: int) -> np.ndarray:
+        """Rows of the new samples: every epoch in its own random order, the last batch of an epoch as short as it is."""
         epoch, place = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             order = generator(self.seed, "order", self.task.index, epoch).permutation(len(self.rows))
             self._epoch, self._order = epoch, self.rows[order]
-        rows = self._order[place * self.size : (place + 1) * self.size]
-        new = self.learner.data.batch(rows, self._changed(step, "new"))
-        old = self.learner.recall(self.task.index, step, self.size)
-        return new if old is None else new._replace(replay=self.learner.data.batch(old, self._changed(step, "replay")))
+        return self._order[place * self.size : (place + 1) * self.size]
+
+    def old(self, step: int) -> np.ndarray | None:
+        """Rows that the learner recalls beside them, None where it recalls nothing."""
+        rows: np.ndarray | None = self.learner.recall(self.task.index, step, self.size)
+        return rows
 
     def _changed(self, step: int, which: str) -> Any:
         """The augmentation with the draws of that step, or None."""

@@ -1,5 +1,6 @@
 """One file holds the whole state of a run under way: learner, optimiser, generators, position and trace so far."""
 
+import copy
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,9 +41,20 @@ def save(folder: Path, run_id: str, cursor: Cursor, learner: Learner, trace: Tra
         "trace": {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in trace.arrays().items()},
     }
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save(_own(state), buffer)
     raw = buffer.getvalue()
     write_atomic(folder / "checkpoint.pt", sha256_bytes(raw).encode() + b"\n" + raw)
+
+
+def _own(value: Any) -> Any:
+    """The same with tensors that are part of a larger one (a member's of a group) copied: a file holds whole storages."""
+    if isinstance(value, torch.Tensor):
+        return value.clone() if value.untyped_storage().nbytes() > value.nbytes else value
+    if isinstance(value, dict):
+        made = copy.copy(value)  # a state_dict has attributes beside its entries
+        made.update((key, _own(inner)) for key, inner in value.items())
+        return made
+    return type(value)(_own(inner) for inner in value) if type(value) in (list, tuple) else value
 
 
 def restore(folder: Path, run_id: str, learner: Learner) -> tuple[Cursor, Trace] | None:
@@ -80,7 +92,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 def save_weights(path: Path, learner: Learner) -> None:
     """Nothing; the file holds the network's weights as they are now, readable with torch.load(weights_only=True)."""
     buffer = io.BytesIO()
-    torch.save({name: t.cpu() for name, t in learner.net.state_dict().items()}, buffer)
+    torch.save(_own({name: t.cpu() for name, t in learner.net.state_dict().items()}), buffer)
     write_atomic(path, buffer.getvalue())
 
 

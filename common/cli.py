@@ -60,6 +60,10 @@ def parser() -> argparse.ArgumentParser:
     for sub in (runs, chosen):
         sub.add_argument("--workers", type=int, help="processes (default: one a core)")
         sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    for sub in (planned, runs, chosen):
+        sub.add_argument(
+            "--together", default="auto", help="small runs carried out as one batch: auto, off, or most of them"
+        )
     runs.add_argument("--on", choices=("local", "slurm"), default="local", help="this machine (default), or a cluster")
     runs.add_argument("--profile", help="what to ask the cluster for: a name in slurm/, or a YAML file")
     runs.add_argument("--wait", action="store_true", help="stay until the cluster is done, then figures and verdicts")
@@ -126,7 +130,7 @@ def _dispatch(options: argparse.Namespace) -> int:
 
 
 def _target(options: argparse.Namespace, say: Any) -> int:
-    from common import show, verbs, words
+    from common import show, together, verbs, words
 
     over = words.parse_overrides(options.overrides)
     if options.verb == "select":
@@ -139,7 +143,7 @@ def _target(options: argparse.Namespace, say: Any) -> int:
     seeds = words.seed_list(options.seeds) if options.seeds is not None else None
     asked = (over, seeds, options.case)
     if options.verb == "plan":
-        say(verbs.plan(options.target, options.tier or "smoke", *asked), show.plan)
+        say(verbs.plan(options.target, options.tier or "smoke", *asked, together.how(options.together)), show.plan)
     elif options.verb == "status":
         say(verbs.status(options.target, options.tier, *asked), show.status)
     elif options.verb == "cancel":
@@ -156,11 +160,12 @@ def _target(options: argparse.Namespace, say: Any) -> int:
 
 
 def _settings(options: argparse.Namespace) -> Any:
+    from common import together
     from common.launch import Settings
 
     if options.workers is not None and options.workers < 1:
         raise Problem(f"--workers is {options.workers}, but must be at least 1.")
-    return Settings(workers=options.workers, device=options.device)
+    return Settings(workers=options.workers, device=options.device, together=together.how(options.together))
 
 
 def _run(options: argparse.Namespace, asked: tuple[Any, Any, Any], say: Any) -> int:
@@ -188,8 +193,11 @@ def _run(options: argparse.Namespace, asked: tuple[Any, Any, Any], say: Any) -> 
 
 def _for_cluster(options: argparse.Namespace) -> None:
     """Nothing. Errors: Problem for options that a profile decides."""
-    if options.workers is not None or options.device != "auto":
-        raise Problem("--workers and --device are of this machine; on a cluster the profile decides (workers, device).")
+    if options.workers is not None or options.device != "auto" or options.together != "auto":
+        raise Problem(
+            "--workers, --device and --together are of this machine; on a cluster the profile decides (workers, device), and "
+            "small runs are carried out together."
+        )
     if options.wait and options.dry_run:
         raise Problem("--wait and --dry-run do not go together: nothing is submitted that one could wait for.")
 

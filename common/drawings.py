@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Figure:
-    """make: tables -> matplotlib figure (Problem when they lack what it shows). needs: specs whose runs it shows."""
+    """make: tables -> matplotlib figure (Problem when they lack what it shows).
+
+    needs: specs whose runs it shows; also: those that it shows where there are any.
+    """
 
     make: "Callable[[Tables], Canvas]"
     needs: tuple[str, ...]
     about: str  # what it shows, and which figure of the paper it answers
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ def declared(paper: str) -> dict[str, Figure | Table]:
 
 def note(paper: str, name: str, item: Figure | Table, tables: Tables) -> dict[str, Any]:
     """What a figure or table is made from: runs, digests of table and code, data sets, and the command."""
-    rows = tables.runs[tables.runs["spec"].isin(item.needs)]
+    shown = (*item.needs, *(item.also if isinstance(item, Figure) else ()))
+    rows = tables.runs[tables.runs["spec"].isin(shown)]
     quoted = {"claims": _claims(paper)} if isinstance(item, Table) else {}  # tables hold the paper's numbers too
     return {
         **_place(paper, tables.folder),

@@ -89,9 +89,7 @@ def _timed(paper: str, tier: str) -> dict[tuple[Any, ...], float]:
 
 def _arithmetic(run: RunSpec) -> float | None:
     """Seconds per update from multiply-adds: training costs three forward passes, evaluation one per sample seen."""
-    stream = stream_of(run)
-    channels, height, width = stream.images.train.images.shape[1:]
-    macs = forward_macs(run, channels * height * width, channels, height)
+    stream, macs = stream_of(run), image_macs(run)
     if macs is None:
         return None
     trained = 3 * run.budget.batch * (1 if run.learner.name in ("finetune", "ewc", "si") else 2)
@@ -100,6 +98,17 @@ def _arithmetic(run: RunSpec) -> float | None:
     if stream.parts is not None:  # all of them from the start, at the ends of tasks
         tested, every = 2 * tested, min(every, run.budget.updates(int(stream.sizes()[0])))
     return 2 * macs * (trained + tested / every) / CORE_FLOPS
+
+
+def image_macs(run: RunSpec) -> float | None:
+    """Multiply-adds of one image of the run's data set."""
+    channels, height, width = _shape(run.data)
+    return forward_macs(run, channels * height * width, channels, height)
+
+
+@cache
+def _shape(name: str) -> tuple[int, ...]:
+    return tuple(data.load(name).train.images.shape[1:])
 
 
 def forward_macs(run: RunSpec, pixels: int, channels: int, size: int) -> float | None:

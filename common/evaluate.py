@@ -17,12 +17,16 @@ def correct(learner: Learner, evaluation: Evaluation, seen: int, batch: int = 25
     count = int(evaluation.offsets[seen])
     was_training = learner.net.training
     learner.net.eval()
-    batch = max(batch, 200_000 // evaluation.x[0].numel())  # small images: fewer, larger forwards cost less
     hits = []
-    for start in range(0, count, batch):
-        part = slice(start, min(start + batch, count))
+    for part in pieces(evaluation.x, count, batch):
         logits = learner.scores(evaluation, part)
         columns = None if evaluation.columns is None else evaluation.columns[part]
         hits.append(masked(logits, columns).argmax(1) == evaluation.y[part])
     learner.net.train(was_training)
     return torch.cat(hits)
+
+
+def pieces(x: Tensor, count: int, batch: int) -> list[slice]:
+    """The first `count` samples in pieces for one forward pass each."""
+    batch = max(batch, 200_000 // x[0].numel())  # small images: fewer, larger forwards cost less
+    return [slice(start, min(start + batch, count)) for start in range(0, count, batch)]

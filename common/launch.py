@@ -1,6 +1,7 @@
-"""Runs on this machine: one process a core, one run a process at a time, each run's failure its own.
+"""Runs on this machine: one process a core, one run (or one batch of small runs) a process at a time.
 
-Torch is imported by the worker processes alone. A worker that dies takes one run with it and is replaced.
+Each run's failure is its own. Torch is imported by the worker processes alone. A worker that dies takes what it was
+carrying out with it and is replaced.
 """
 
 import contextlib
@@ -14,12 +15,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from common import gpus
+from common import gpus, together
 from common.bar import Bar
 from common.errors import Busy
 from common.places import runs_dir
 from common.record import RunFolder
 from common.sweep import Request
+from common.together import How
 from common.worker import LEFT, heeded, work
 
 
@@ -33,12 +35,22 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     stopped: bool = False
 
+    def over(self, run_id: str, failure: str | Busy | None) -> None:
+        """Notes what a worker says of a run that is over."""
+        if failure is None:
+            self.done.append(run_id)
+        elif isinstance(failure, Busy):
+            self.elsewhere[run_id] = str(failure)
+        else:
+            self.failed[run_id] = failure
+
 
 @dataclass(frozen=True)
 class Settings:
     """workers: processes (None: one a core). device: cpu, cuda or auto. save_minutes: most work that a kill can cost.
 
     again: a run whose process died is taken up again, as long as it gets on (the loop counts its starts).
+    together: runs that are carried out as one batch: "auto", "off", or the most of them (common/together.py).
     """
 
     workers: int | None = None
@@ -47,6 +59,7 @@ class Settings:
     status_seconds: float = 2.0
     threads: int = 1
     again: bool = False
+    together: How = "auto"
 
 
 def cores() -> int:
@@ -79,7 +92,7 @@ def run_local(
     count = min(settings.workers or cores(), len(waiting))
     asked = _asked_to_stop() if stop is None else contextlib.nullcontext(stop)
     with Bar(sum(updates.get(i, 1) for i in waiting), len(waiting), quiet) as bar, asked as stop_now:
-        _Pool(count, settings, waiting, outcome, bar, stop_now).work()
+        _Pool(count, settings, waiting, updates, outcome, bar, stop_now).work()
     return outcome
 
 
@@ -115,6 +128,7 @@ class _Pool:
         count: int,
         settings: Settings,
         waiting: dict[str, Request],
+        updates: dict[str, int],
         outcome: Outcome,
         bar: Bar,
         stop: Callable[[], bool],
@@ -122,7 +136,13 @@ class _Pool:
         self.settings, self.waiting, self.outcome, self.bar, self.stop = settings, waiting, outcome, bar, stop
         self.context = multiprocessing.get_context("spawn")
         self.gpus = [] if settings.device == "cpu" else gpus.visible()
-        self.busy: dict[int, Request] = {}
+        self.busy: dict[int, list[Request]] = {}
+        self.keys = {  # what runs must have in common to be carried out at once; None: alone
+            run_id: None
+            if together.alone(r.run, settings.together, bool(self.gpus), updates.get(run_id))
+            else together.key(r.run)
+            for run_id, r in waiting.items()
+        }
         self.workers = [self._start(k) for k in range(count)]
 
     def _start(self, k: int) -> tuple[Any, Any]:
@@ -162,9 +182,18 @@ class _Pool:
             ready = next((i for i, r in self.waiting.items() if self._ready(r)), None)
             if ready is None:
                 return
-            request = self.busy[k] = self.waiting.pop(ready)
+            batch = self.busy[k] = [self.waiting.pop(run_id) for run_id in self._batch(ready)]
             with contextlib.suppress(BrokenPipeError):
-                self.workers[k][1].send(request)
+                self.workers[k][1].send(list(batch))
+
+    def _batch(self, first: str) -> list[str]:
+        """The run and those that are carried out with it; what is left of one kind is shared by all workers."""
+        if self.keys[first] is None:
+            return [first]
+        mates = [i for i in self.waiting if self.keys[i] == self.keys[first]]
+        idle = 1 if len(mates) < len(self.waiting) else len(self.workers) - len(self.busy)
+        count = min(together.most(self.settings.together), -(-len(mates) // idle))
+        return [i for i in mates if i == first or self._ready(self.waiting[i])][:count]
 
     def _ready(self, request: Request) -> bool:
         """Whether its parents are done; a failed parent fails its children."""
@@ -172,7 +201,7 @@ class _Pool:
             if parent.run_id in self.outcome.failed:
                 self.outcome.failed[request.run_id] = f"its parent {parent.run_id} failed"
                 return False
-            if parent.run_id in self.waiting or parent.run_id in {r.run_id for r in self.busy.values()}:
+            if parent.run_id in self.waiting or parent.run_id in {r.run_id for b in self.busy.values() for r in b}:
                 return False
             if not RunFolder(runs_dir() / parent.run_id).done():  # it was another job's, or stands with another process
                 self.outcome.failed[request.run_id] = f"its parent {parent.run_id} is not done"
@@ -188,35 +217,32 @@ class _Pool:
             if self.stop():  # it heard the same signal
                 self.outcome.stopped = True
                 return
-            if self.settings.again and k in self.busy:
-                request = self.busy.pop(k)
-                self.waiting[request.run_id] = request
+            batch = self.busy.pop(k, [])
+            if self.settings.again:
+                self.waiting |= {request.run_id: request for request in batch}
+                self.keys |= {request.run_id: None for request in batch}  # none is to die of another's fault again
             else:
                 code = f"the process ended with code {process.exitcode}"
-                self._over(k, f"{code} (killed, or out of memory); resume with the same command")
+                for request in batch:
+                    self._over(request.run_id, f"{code} (killed, or out of memory); resume with the same command")
             self.workers[k] = self._start(k)
             return
         if kind == "progress":
-            self.bar.at(self.busy[k].run_id, value)
+            for run_id, updates in value.items():
+                self.bar.at(run_id, updates)
         elif value == LEFT:
             self.outcome.stopped = True
             self.busy.pop(k, None)
         else:
-            self._over(k, value)
+            run_id, failure = value
+            self.busy[k] = [request for request in self.busy[k] if request.run_id != run_id]
+            self._over(run_id, failure)
+            if not self.busy[k]:
+                del self.busy[k]
 
-    def _over(self, k: int, failure: str | Busy | None) -> None:
-        request = self.busy.pop(k, None)
-        if request is None:
-            return
-        run_id = request.run_id
-        if failure is None:
-            self.outcome.done.append(run_id)
-        elif isinstance(failure, Busy):
-            self.outcome.elsewhere[run_id] = str(failure)
-            failure = None
-        else:
-            self.outcome.failed[run_id] = failure
-        self.bar.over(run_id, failure)
+    def _over(self, run_id: str, failure: str | Busy | None) -> None:
+        self.outcome.over(run_id, failure)
+        self.bar.over(run_id, None if isinstance(failure, Busy) else failure)
 
     def _finish(self) -> None:
         for run_id, request in self.waiting.items():

@@ -59,11 +59,11 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
         if ranks.told(folder.done()):  # by another process, between our look and our lock
             return folder
         with sitting(folder, ranks.lead) as status:
-            _carry_out(_Run(spec, place, folder, status, ranks, still_held))
+            carry_out(Run(spec, place, folder, status, ranks, still_held))
     return folder
 
 
-def _carry_out(run: "_Run") -> None:
+def carry_out(run: "Run") -> None:
     """The loop. A checkpoint is taken between two updates; `cursor` says which update is the next."""
     learner = run.learner
     if run.cursor.updates == 0 and not run.trace.step:
@@ -93,11 +93,14 @@ def _carry_out(run: "_Run") -> None:
     run.finish()
 
 
-def introduce(folder: RunFolder, spec: RunSpec, stream: Stream, device: str, processes: int = 1) -> None:
-    """Nothing; the folder says what the run is and where it comes from."""
+def introduce(
+    folder: RunFolder, spec: RunSpec, stream: Stream, device: str, processes: int = 1, together: int = 1
+) -> None:
+    """Nothing; the folder says what the run is and where it comes from. together: runs carried out at once with it."""
     about = {"digest": stream.digest(), "text": str(stream), "lossy": stream.images.lossy}
     write_json(folder.path / "spec.json", spec.science | {"run_id": spec.run_id})
     origin = provenance(device, torch.get_num_threads()) | {"stream": about, "processes": processes}
+    origin |= {"together": together} if together > 1 else {}
     write_json(folder.path / "provenance.json", origin)
 
 
@@ -111,7 +114,7 @@ def evaluate_at(every: int, updates: int, last: bool) -> bool:
     return last or (every > 0 and updates % every == 0)
 
 
-class _Run:
+class Run:
     """What the loop works on: built from the spec, put back to the newest checkpoint where there is one."""
 
     def __init__(
@@ -122,6 +125,7 @@ class _Run:
         status: dict[str, Any],
         ranks: Ranks,
         still_held: lock.Check,
+        together: int = 1,
     ) -> None:
         self.spec, self.place, self.folder, self.status = spec, place, folder, status
         self.ranks, self.still_held = ranks, still_held  # the lead alone holds the lock, and alone writes
@@ -132,13 +136,13 @@ class _Run:
         self.cursor, self.trace = resumed or (Cursor(), Trace(self.held_out.offsets, ends_of(spec, self.stream)))
         ranks.agree("the checkpoint they go on from", self.cursor)
         if resumed is None and ranks.lead:
-            introduce(folder, spec, self.stream, str(fabric.device), ranks.world)
+            introduce(folder, spec, self.stream, str(fabric.device), ranks.world, together)
         self.facts = Facts(self.trace, self.cursor.updates)
-        self.clock = Clock(status["seconds"])
+        self.clock = Clock(status["seconds"], together)
         status["sittings"] += 1
         status["redone"] += max(0, status["updates"] - self.cursor.updates)  # what a sudden death had cost
         status["total"] = int(self.trace.ends[-1])
-        self._report()
+        self.report()
 
     def steps(self, index: int) -> int:
         """Updates of a task."""
@@ -152,9 +156,13 @@ class _Run:
 
     def evaluate(self, task: Task) -> None:
         """Measures all tasks seen so far, `task` included; every part of a stream that has parts of its own."""
-        seen = task.index + 1 if self.stream.parts is None else len(self.stream.parts)
+        seen = self.seen(task)
         hits = correct(self.learner, self.held_out, seen, self.place.evaluation_batch)
         self.facts.evaluated(self.cursor.updates, task.index, seen, hits)
+
+    def seen(self, task: Task) -> int:
+        """How many parts are measured in that task."""
+        return task.index + 1 if self.stream.parts is None else len(self.stream.parts)
 
     def snapshot(self, last: bool) -> None:
         """Keeps the weights where the plan asks for it. Before the checkpoint, so that a resumed run has them all."""
@@ -169,20 +177,25 @@ class _Run:
         stop = self.ranks.any(place.stop())
         counted = place.save_every is not None and updates % place.save_every == 0
         if stop or counted or self.clock.save_now(place.save_minutes):
-            self.facts.flush()
-            if self.ranks.lead:
-                self.still_held()
-                checkpoint.save(self.folder.path, self.spec.run_id, self.cursor, self.learner, self.trace)
-            self.status["starts"] = 0  # it got on
+            self.save()
         if stop:
             self.status |= {"updates": updates, "seconds": self.clock.seconds()}
             self.ranks.wait()  # for the lead's checkpoint: a launcher may end all ranks as soon as the first has left
             raise Stopped
         if self.clock.report_now(place.status_seconds):
-            self._report()
+            self.report()
         place.watch(updates, self.status["total"])
 
-    def _report(self) -> None:
+    def save(self) -> None:
+        """Takes a checkpoint."""
+        self.facts.flush()
+        if self.ranks.lead:
+            self.still_held()
+            checkpoint.save(self.folder.path, self.spec.run_id, self.cursor, self.learner, self.trace)
+        self.status["starts"] = 0  # it got on
+
+    def report(self) -> None:
+        """Says how far the run is."""
         self.status |= {"updates": self.cursor.updates, "seconds": self.clock.seconds()}
         if self.ranks.lead:
             self.still_held()
@@ -202,5 +215,5 @@ class _Run:
         self.folder.write_trace(self.trace)
         checkpoint.save_weights(self.folder.path / "weights.pt", self.learner)
         self.status["state"] = "done"
-        self._report()
+        self.report()
         (self.folder.path / "checkpoint.pt").unlink(missing_ok=True)

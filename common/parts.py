@@ -29,6 +29,7 @@ REGISTRY: dict[Kind, dict[str, tuple[str, int]]] = {
         "permuted": ("common.streams.builders.permuted", 1),
         "domains": ("common.streams.builders.domains", 1),
         "subset": ("common.streams.subsets.subset", 1),
+        "recurring": ("common.streams.recurring.recurring", 1),
     },
     "model": {
         "mlp": ("common.models.small.mlp", 1),
@@ -38,6 +39,9 @@ REGISTRY: dict[Kind, dict[str, tuple[str, int]]] = {
         "mlp_he": ("common.models.deep_mlp.mlp_he", 1),
         "vgg": ("common.models.vgg.vgg", 1),
         "resnet": ("common.models.deep_resnet.resnet", 1),
+        "mnist_cnn": ("common.models.scole.mnist_cnn", 1),
+        "cifar_resnet": ("common.models.scole.cifar_resnet", 1),
+        "wide_resnet": ("common.models.scole.wide_resnet", 1),
     },
     "learner": {
         "finetune": ("common.learners.finetune.Finetune", 1),
@@ -48,6 +52,7 @@ REGISTRY: dict[Kind, dict[str, tuple[str, int]]] = {
         "ewc": ("common.learners.regularise.EWC", 1),
         "si": ("common.learners.regularise.SI", 1),
         "lwf": ("common.learners.lwf.LwF", 1),
+        "masked": ("common.learners.masked.Masked", 1),
     },
     "optimiser": {
         "sgd": ("common.optimisers.sgd", 1),
@@ -142,13 +147,14 @@ def _own_version(tree: ast.Module, path: str) -> str:
 
 def _closure(module: str, met: dict[str, bytes]) -> dict[str, bytes]:
     """Source of a module and of all it imports, as far as it is neither installed nor part of common/."""
+    if module in met or _foreign(module.partition(".")[0]):
+        return met
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         return met
     origin = Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
-    foreign = ("site-packages", "dist-packages", f"python{sys.version_info[0]}.{sys.version_info[1]}")
-    if module in met or origin is None or module.split(".")[0] == "common" or any(p in foreign for p in origin.parts):
+    if origin is None:
         return met
     met[module] = origin.read_bytes()
     for node in ast.walk(ast.parse(met[module])):
@@ -159,6 +165,19 @@ def _closure(module: str, met: dict[str, bytes]) -> dict[str, bytes]:
             for alias in node.names:
                 _closure(alias.name, met)
     return met
+
+
+@cache
+def _foreign(root: str) -> bool:
+    """Whether a top-level module is common/ or installed. Looked up by its root, for a look at `torch.nn` imports torch."""
+    if root == "common":
+        return True
+    try:
+        spec = importlib.util.find_spec(root)
+    except (ImportError, ValueError):
+        return False
+    kinds = ("site-packages", "dist-packages", f"python{sys.version_info[0]}.{sys.version_info[1]}")
+    return bool(spec and spec.origin and any(kind in Path(spec.origin).parts for kind in kinds))
 
 
 def own_files(name: str) -> dict[str, bytes]:

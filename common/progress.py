@@ -42,10 +42,13 @@ class Facts:
 
 
 class Clock:
-    """When to save a checkpoint and when to report progress. before: seconds the run had taken when it was resumed."""
+    """When to save a checkpoint and when to report progress.
 
-    def __init__(self, before: float) -> None:
-        self.before, self.started = before, time.monotonic()
+    before: seconds the run had taken when it was resumed. together: runs carried out at once, which share the time.
+    """
+
+    def __init__(self, before: float, together: int = 1) -> None:
+        self.before, self.together, self.started = before, together, time.monotonic()
         self.saved = self.reported = self.started
 
     def save_now(self, minutes: float) -> bool:
@@ -64,4 +67,4 @@ class Clock:
 
     def seconds(self) -> float:
         """Seconds of work on the run so far, all its sittings together."""
-        return round(self.before + time.monotonic() - self.started, 3)
+        return round(self.before + (time.monotonic() - self.started) / self.together, 3)

@@ -118,7 +118,7 @@ class Ranks:
 
     def admit(self, net: nn.Module) -> None:
         """Nothing for a network that treats each sample by itself. Errors: Problem for batch statistics and dropout."""
-        if found := sorted({type(m).__name__ for m in net.modules() if _undivided(m)}):
+        if found := sorted({type(m).__name__ for m in net.modules() if undivided(m)}):
             raise Problem(
                 f"{self.world} processes share each batch, but the model has {', '.join(found)}, which would do other things "
                 "to a share than to the whole batch. Allowed are models without batch statistics and dropout (such as "
@@ -148,7 +148,7 @@ class Ranks:
         self.agree("the weights", sha256_bytes(weights))
 
 
-def _undivided(module: nn.Module) -> bool:
+def undivided(module: nn.Module) -> bool:
     """Whether a layer mixes the samples of a batch or draws random numbers (torch's own layers and timm's DropPath)."""
     if "Drop" in type(module).__name__:
         return bool(getattr(module, "p", 0) or getattr(module, "drop_prob", 0))

@@ -28,7 +28,7 @@ __all__ = ["draw", "make", "origin", "readme_blocks_stale", "stale", "store_verd
 def make(paper: str, tables: Tables, claims_rows: list[dict[str, Any]], quiet: bool = True) -> list[str]:
     """Paths of the figures, tables and verdicts made from `tables`; files whose bytes stay the same are not touched.
 
-    What lacks runs is passed over, with a line on stderr unless quiet. Errors: Problem, after all the rest is made,
+    What lacks some of its specs is passed over, with a line on stderr unless quiet. Errors: Problem, after all the rest is made,
     naming every figure or table whose function failed.
     """
     from tqdm import tqdm
@@ -41,6 +41,8 @@ def make(paper: str, tables: Tables, claims_rows: list[dict[str, Any]], quiet: b
         leave=False,
     ):
         lacking = sorted(set(item.needs) - set(tables.runs["spec"]))
+        if len(lacking) == len(item.needs):
+            continue  # none of it was asked for
         if lacking:
             skipped.append(f"{name}: no runs of {', '.join(lacking)} at tier {tables.folder.name}")
             continue

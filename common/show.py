@@ -38,6 +38,7 @@ def plan(value: dict[str, Any]) -> str:
             f"about {duration(value['seconds'])} on {value['workers']} cores (from {value['estimated_from']}), "
             f"about {value['memory_mb']} MB of memory, {value['updates']:,} updates"
         )
+        lines.append(f"small runs at once: {value['together']}")
     if value["unknown_time"]:
         lines.append(f"time of {value['unknown_time']} runs unknown: nothing like them was timed yet")
     return "\n".join(lines)

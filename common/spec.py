@@ -193,6 +193,15 @@ LIMITS: dict[str, tuple[float, float]] = {
     "stream.count": (1, 10**6),
     "stream.draw": (0, 2**31),
     "stream.sizes": (1, 10**6),
+    "stream.classes": (0, 10**6),
+    "stream.exponent": (0.0, 1e3),
+    "stream.prob_reduction": (1.0, 1e6),
+    "stream.combinations": (0.0, 1.0),
+    "stream.severity": (1, 5),
+    "learner.clip": (1e-12, 1e12),
+    "learner.low": (0, 1),
+    "learner.high": (0, 1),
+    "learner.budget": (0, 1),
 }
 
 
@@ -305,9 +314,13 @@ def impossible(spec: RunSpec) -> list[str]:
         found.append(
             f"budget has iterations={spec.budget.iterations} and epochs={spec.budget.epochs}: give exactly one of the two."
         )
-    tasks, memory = spec.stream.settings.get("tasks"), spec.learner.settings.get("memory")
-    classes = (tasks or 0) * spec.stream.settings.get("classes_per_task", 0)
-    least, what = (classes, "classes") if classes else (tasks, "tasks")
+    if spec.learner.settings.get("mask") == "task" and "replay" in spec.learner.settings:
+        found.append(
+            f"learner.mask is 'task', but the learner {spec.learner.name} replays other classes, whose labels that mask would "
+            "exclude. Set learner.mask=group or none."
+        )
+    memory = spec.learner.settings.get("memory")
+    least, what = _least_memory(spec)
     depth, convs = spec.model.settings.get("depth", 0), spec.model.settings.get("convs")
     if spec.model.name == "vgg" and isinstance(convs, int) and convs > depth - 3:
         found.append(f"model.convs is {convs}, but a VGG-{depth} has {depth - 3} convolutions. Lower it.")
@@ -322,3 +335,13 @@ def _of_papers(spec: RunSpec) -> list[str]:
     modules = sorted({f"papers.{words[1]}.checks" for words in names if words[0] == "papers"})
     there = [importlib.import_module(name) for name in modules if importlib.util.find_spec(name)]
     return [sentence for module in there for sentence in module.impossible(spec)]
+
+
+def _least_memory(spec: RunSpec) -> tuple[Any, str]:
+    """(fewest samples a memory must hold, or None where the spec alone does not tell; of what one each)."""
+    settings = spec.stream.settings
+    tasks = settings.get("tasks")
+    if spec.stream.name == "recurring":  # its classes come again
+        return (tasks, "tasks") if spec.learner.name == "gem" else (settings["classes"], "classes")
+    classes = (tasks or 0) * settings.get("classes_per_task", 0)
+    return (classes, "classes") if classes else (tasks, "tasks")

@@ -11,13 +11,16 @@ SPEC/CASE for another one (papers/<paper>/selected/<tier>.yaml).
 It has no seeds, cases or grid of its own; seeds, --case and overrides go to the runs that are analysed.
 """
 
+import contextlib
 import copy
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from common.errors import Problem, nearest
-from common.places import ROOT
+from common.files import read_json, sha256_bytes, write_atomic
+from common.places import ROOT, cache_dir
 
 TIERS = ("smoke", "small", "full")
 KEYS = {"about", "extends", "run", "seeds", "cases", "grid", "tiers", "selected", "of"}
@@ -107,7 +110,24 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 @cache
 def _parsed(path: Path, changed: int) -> dict[str, Any]:
-    """The content of a file, read once for as long as it does not change."""
+    """The content of a file, read once for as long as it does not change; kept by its bytes, as reading YAML takes long."""
+    try:
+        kept = cache_dir() / "specs" / f"{sha256_bytes(path.read_bytes())[:32]}.json"
+    except OSError:
+        return _of_yaml(path)  # which says what is wrong
+    with contextlib.suppress(OSError, ValueError, Problem):
+        if isinstance(content := read_json(kept), dict):
+            return content
+    content = _of_yaml(path)
+    text = json.dumps(content, default=str)  # in the order of the file: cases and axes have one
+    if json.loads(text) == content:  # keys that are no texts would come back as texts
+        with contextlib.suppress(OSError, Problem):
+            write_atomic(kept, text)
+    return content
+
+
+def _of_yaml(path: Path) -> dict[str, Any]:
+    """The content of a file. Errors: Problem when it is no YAML or no mapping; FileNotFoundError."""
     import omegaconf
     import yaml
 

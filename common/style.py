@@ -104,6 +104,12 @@ def graded(count: int) -> list[Any]:
     return [matplotlib.colormaps["viridis"](0.8 * i / max(1, count - 1)) for i in range(count)]
 
 
+def distinct(count: int) -> list[tuple[str, str]]:
+    """`count` (colour, line) pairs for cases without an order, at most eight; the lines tell them apart in grey."""
+    colours = ("#000000", "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494")
+    return list(zip(colours, ("-", "--", "-.", ":") * 2, strict=True))[:count]
+
+
 def percent(axis: "Axes", label: str = "accuracy (%)", low: int = 0, high: int = 100) -> None:
     """Nothing; the y axis runs from `low` to `high` percent, multiples of 25."""
     margin = 0.03 * (high - low)

@@ -166,7 +166,7 @@ def measures_version(paper: str) -> str:
     """Digest of the code that measures, so that a changed metric is computed anew from the stored traces."""
     own = sorted((ROOT / "papers" / paper).glob("measures*.py"))
     paths = [ROOT / "common" / "metrics.py", ROOT / "common" / "switches.py", *own]
-    return sha256_bytes(b"".join(p.read_bytes() for p in paths))[:12]
+    return sha256_bytes(b"".join(p.read_bytes() for p in paths if p.exists()))[:12]
 
 
 def collect(requests: list[Request], folder: Path, store: bool = True, asked: Asked | None = None) -> Tables:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from common import estimate, launch, specfiles, sweep
+from common import estimate, launch, specfiles, sweep, together
 from common.errors import Problem, Problems
 from common.places import runs_dir
 from common.reading import claims, claims_of, figures, show, summary, tables, write_verdicts
@@ -31,7 +31,12 @@ def list_all() -> dict[str, Any]:
 
 
 def plan(
-    target: str, tier: str = "smoke", overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
+    target: str,
+    tier: str = "smoke",
+    overrides: Overrides = None,
+    seeds: Seeds = None,
+    case: str | None = None,
+    at_once: together.How = "auto",
 ) -> dict[str, Any]:
     """What `run` would do: counts, updates, time and memory; every problem at once as one Problem. Nothing runs."""
     requests = sweep.expand(target, tier, overrides, seeds, case)
@@ -53,6 +58,7 @@ def plan(
         "unknown_time": len(each) - len(known),
         "estimated_from": how,
         "workers": workers,
+        "together": together.summary(missing, updates, at_once),
         "memory_mb": workers * max((estimate.memory_mb(r.run) for r in missing), default=0),
         "specs": {
             name: len({r.run_id for r in requests if f"{r.paper}/{r.spec}" == name}) for name in spec_names(requests)

@@ -1,10 +1,12 @@
-"""A worker process: takes one run after the other and carries it out. Torch is imported here and in no other launcher."""
+"""A worker process: takes runs, one after the other or several at once, and carries them out. Torch is imported here
+and in no other launcher."""
 
 import contextlib
 import os
 import signal
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ from common.places import runs_dir
 
 if TYPE_CHECKING:
     from common.launch import Settings
+    from common.loop import Place
+    from common.sweep import Request
 
 LEFT = "saved and left"
 
@@ -24,7 +28,7 @@ def heeded() -> tuple[signal.Signals, ...]:
 
 
 def work(pipe: Any, settings: "Settings", gpu: str | None) -> None:
-    """A worker's life: take a run, carry it out, answer None or the reason of its failure."""
+    """A worker's life: take some runs, carry them out, answer for each None or the reason of its failure."""
     stop = {"asked": False}
 
     def ask(signum: int, frame: object) -> None:
@@ -37,17 +41,18 @@ def work(pipe: Any, settings: "Settings", gpu: str | None) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before torch looks
     import torch
 
-    from common import analyse, loop, table
+    from common import loop
 
     torch.set_num_threads(settings.threads)
     heard = time.monotonic()
+    under_way: list[str] = []
 
     def watch(updates: int, total: int) -> None:
         nonlocal heard
         if time.monotonic() - heard > 0.3:
             heard = time.monotonic()
             try:
-                pipe.send(("progress", updates))
+                pipe.send(("progress", dict.fromkeys(under_way, updates)))
             except OSError:  # the launching process is gone: save and leave, the next call goes on from here
                 stop["asked"] = True
 
@@ -58,33 +63,69 @@ def work(pipe: Any, settings: "Settings", gpu: str | None) -> None:
         stop=lambda: stop["asked"],
         watch=watch,
     )
+
+    def over(run_id: str, answer: str | Busy | None) -> None:
+        pipe.send(("over", (run_id, answer)))
+
     while not stop["asked"]:
         try:
-            request = pipe.recv()
+            requests = pipe.recv()
         except (EOFError, OSError):
             return
-        if request is None:
+        if requests is None:
             return
         try:
-            (analyse.run if request.run.analysis else loop.run)(request.run, place)
-            table.measured(request)
-            answer: str | Busy | None = None
+            _carry_out(requests, place, under_way, over)
         except loop.Stopped:
             with contextlib.suppress(OSError):
                 pipe.send(("over", LEFT))
             return
-        except Busy as busy:
-            answer = busy
-        except Problem as problem:
-            answer = str(problem)
-        except Exception as error:
-            answer = f"{type(error).__name__}: {error} ({kept(runs_dir() / request.run_id / 'traceback.txt')})"
-        pipe.send(("over", answer))
 
 
-def kept(path: Path) -> str:
-    """Where the traceback of the present error was put; the traceback itself where it cannot be written."""
-    text = traceback.format_exc()
+def _carry_out(
+    requests: "list[Request]", place: "Place", under_way: list[str], over: Callable[[str, str | Busy | None], None]
+) -> None:
+    """Nothing; `over` has been told of every run. under_way: holds the ids of those that `place.watch` speaks of."""
+    from common import analyse, loop, table
+    from common.vectorised import loop as batch
+
+    by_id = {request.run_id: request for request in requests}
+
+    def ended(run_id: str, error: Exception | None) -> None:
+        if error is None:
+            try:
+                table.measured(by_id[run_id])
+            except Exception as fault:
+                error = fault
+        over(run_id, answer(run_id, error))
+
+    if len(requests) > 1:
+        batch.run([request.run for request in requests], place, under_way, ended)
+        return
+    run = requests[0].run
+    under_way[:] = [run.run_id]
+    try:
+        (analyse.run if run.analysis else loop.run)(run, place)
+    except loop.Stopped:
+        raise
+    except Exception as error:
+        ended(run.run_id, error)
+    else:
+        ended(run.run_id, None)
+
+
+def answer(run_id: str, error: Exception | None) -> str | Busy | None:
+    """What the launcher is told of a run that is over."""
+    if error is None or isinstance(error, Busy):
+        return error
+    if isinstance(error, Problem):
+        return str(error)
+    return f"{type(error).__name__}: {error} ({kept(error, runs_dir() / run_id / 'traceback.txt')})"
+
+
+def kept(error: Exception, path: Path) -> str:
+    """Where the traceback of an error was put; the traceback itself where it cannot be written."""
+    text = "".join(traceback.format_exception(error))
     try:
         write_atomic(path, text)
     except Problem:

@@ -25,6 +25,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "ewc": {"strength": 30.0},
     "si": {"strength": 5.0},
     "lwf": {"strength": 1.0},
+    "masked": {"mask": "task", "clip": 1.0},
 }
 
 

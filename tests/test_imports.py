@@ -14,7 +14,7 @@ HEAVY = {"torch", "torchvision", "lightning", "timm"}
 WITH_TORCH = (
     "common.loop", "common.analyse", "common.build", "common.batches", "common.progress", "common.checkpoint", "common.evaluate",
     "common.ranks", "common.process_group", "common.optimisers", "common.learners", "common.models", "common.streams.resident",
-    "common.analysis", "common.analyses",
+    "common.analysis", "common.analyses", "common.vectorised",
     "common.streams.probe_sets", "common.streams.augment", "common.schedules",
 )  # fmt: skip
 PLAIN = {"common.errors", "common.files", "common.places"}  # what every room may use
@@ -53,9 +53,14 @@ MAY: dict[str, set[str]] = {
     "common.scheduler": set(),
     "common.gpus": set(),
     "common.bar": {"common.record", "tqdm"},
-    "common.launch": {"common.spec", "common.record", "common.sweep", "common.worker", "common.bar", "common.gpus"},
+    "common.launch": {"common.spec", "common.record", "common.sweep", "common.worker", "common.bar", "common.gpus",
+                      "common.together"},
+    "common.together": {"common.estimate", "common.gpus", "common.spec", "common.sweep"},
+    "common.vectorised": {"torch", "numpy", "common.batches", "common.build", "common.checkpoint", "common.evaluate",
+                          "common.learners", "common.lock", "common.loop", "common.parts", "common.progress", "common.ranks",
+                          "common.record", "common.schedules", "common.sitting", "common.spec", "common.streams"},
     "common.sitting": {"common.record"},
-    "common.worker": {"common.launch", "common.loop", "common.analyse", "common.table", "torch"},
+    "common.worker": {"common.launch", "common.loop", "common.analyse", "common.table", "common.vectorised", "torch"},
     "common.cluster": {"common.spec", "common.parts", "common.record", "common.sweep", "common.launch", "common.bar",
                        "common.estimate", "common.provenance", "common.scheduler", "common.worker", "common.loop",
                        "common.table", "yaml", "submitit"},

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from common import parts
 from common.errors import Problem
 from common.parts import REQUIRED, check, find, fit
+from common.places import ROOT
 
 EVERY: list[tuple[Any, str]] = [(kind, name) for kind in parts.KINDS for name in parts.REGISTRY[kind]]
 
@@ -157,3 +158,12 @@ def test_edited_code_of_ones_own_is_another_version_unless_it_states_one(
 def test_names_that_are_no_part(name: str) -> None:
     with pytest.raises(Problem):
         find("learner", name)
+
+
+def test_a_part_of_ones_own_is_looked_up_without_importing_what_it_imports() -> None:
+    code = (
+        "import sys; from common import parts; part = parts.find('analysis', 'papers.scole.analyses.classes'); "
+        "print(part.version.startswith('file-'), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]

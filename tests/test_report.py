@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,13 +108,18 @@ def test_dates_hosts_and_folders_are_in_no_file(made):
         assert b"Matplotlib v" not in raw, path
 
 
-def test_lacking_runs_are_said_and_skipped(made, copy, capsys):
+def test_lacking_runs_are_said_and_skipped(made, copy, capsys, monkeypatch):
     (copy / "gradients.png").unlink()
+    whole = drawings.declared(PAPER)
+    two = replace(whole["er"], needs=("er", "absent"))
+    monkeypatch.setattr(report, "declared", lambda paper: {**whole, "two": two})
     few = Tables(made[1].where(spec="er"), copy)
     paths = report.make(PAPER, few, ROWS, quiet=False)
     assert {Path(p).stem for p in paths} >= {"er", "table1"}
-    assert "gradients" not in {Path(p).stem for p in paths}
-    assert "not made: gradients: no runs of gradients at tier smoke" in capsys.readouterr().err
+    assert not {"gradients", "two"} & {Path(p).stem for p in paths}
+    said = capsys.readouterr().err
+    assert "not made: two: no runs of absent at tier smoke" in said
+    assert "gradients" not in said  # none of its runs was asked for
     report.make(PAPER, few, ROWS, quiet=True)
     assert capsys.readouterr().err == ""
 

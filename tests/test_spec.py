@@ -28,6 +28,10 @@ OTHER_PARTS: dict[str, dict[str, Any]] = {
     **{f"optimiser.{key}": {"optimiser": {"name": "sgd_scheduled", "lr": 0.1}}
        for key in ("milestones", "gamma", "warm_up", "start", "end")},
     **{f"stream.{key}": {"stream": {"name": "subset"}} for key in ("per_class", "test_per_class", "count", "draw", "sizes")},
+    **{f"stream.{key}": {"stream": {"name": "recurring", "tasks": 3, "classes_per_task": 2}}
+       for key in ("classes", "exponent", "prob_reduction", "combinations", "severity")},
+    "learner.clip": {"learner": {"name": "masked"}},
+    **{f"learner.{key}": {"learner": {"name": "papers.scole.learner.ReplayClasses"}} for key in ("low", "high", "budget")},
 }  # fmt: skip
 ER = {"learner": {"name": "er", **LEARNERS["er"]}}
 

@@ -177,3 +177,27 @@ def test_a_case_that_an_extending_file_takes_out_stays_out(paper: Write) -> None
     paper("_base", {**TOY, "cases": cases, "tiers": {"smoke": {"cases": {"B": {"budget": {"batch": 2}}}}}})
     paper("leaf", {"extends": "_base.yaml", "cases": {"B": None}, "tiers": {"smoke": {}}})
     assert [r.case for r in sweep.expand("toy/leaf", "smoke")] == ["A"]
+
+
+def test_a_spec_that_was_read_before_is_the_same_in_the_same_order(
+    paper: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept of a file gives back its types and the order of its cases; a damaged copy is read anew."""
+    text = "cases: {zeta: {learner.alpha: 1e-3}, alpha: null}\nruns: {1: a}\ntiers: {}\n"
+    path = paper("kept", text)
+    first = specfiles.read(path)
+    kept = [p for p in (specfiles.cache_dir() / "specs").glob("*.json")]
+    assert not kept  # a key that is a number would come back as a text
+    path.write_text(text := text.replace("1: a", "one: a"))
+    for number in range(3):
+        specfiles._parsed.cache_clear()
+        again = specfiles.read(path)
+        assert list(again["cases"]) == list(first["cases"]) == ["zeta", "alpha"]
+        assert again["cases"]["zeta"]["learner.alpha"] == 0.001
+        assert again["runs"] == {"one": "a"}
+        (copy,) = (specfiles.cache_dir() / "specs").glob("*.json")
+        if number == 1:
+            copy.write_text("{")
+    monkeypatch.setattr(specfiles, "_of_yaml", lambda path: pytest.fail("it is kept"))
+    specfiles._parsed.cache_clear()
+    assert specfiles.read(path) == again

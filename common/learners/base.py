@@ -1,10 +1,11 @@
 """The contract of a learner: three verbs, and what it computes on a batch as a function of (parameters, state, batch).
 
-`begin(task)`, `update(batch)` and `end(task)` are called by the loop. `terms` and `edit` are pure functions for one run,
-so that the same code runs alone, batched over seeds (`torch.func.vmap` over stacked parameters) or compiled.
+`begin(task)`, `update(batch)` and `end(task)` are called by the loop. `terms`, `edit` and `after` are pure functions for
+one run, so that the same code runs alone and, over stacked parameters, for several runs at once (common/vectorised/).
 Everything a learner remembers is in `state` (tensors, on the device) or `memory` (row numbers); both are in `state_dict`.
 """
 
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,12 @@ class Learner(LightningModule):
     """Base of all learners; by itself it is plain fine-tuning. A learner's settings are keyword-only parameters.
 
     watch: record gradient norms of both terms at every update (costs two more backward passes).
+    skip_zero: whether an update whose loss is exactly 0 is left out (momentum and Adam would move all the same).
+    by_itself: names of the functions below that look at more than their arguments; see common/vectorised/.
     """
+
+    skip_zero = False
+    by_itself: tuple[str, ...] = ()
 
     def __init__(self, setup: Setup) -> None:
         super().__init__()
@@ -81,7 +87,11 @@ class Learner(LightningModule):
         facts = {"plasticity": terms.plasticity.detach()}
         if terms.stability is not None:
             facts["stability"] = terms.stability.detach()
+        if self.skip_zero and not bool(terms.total):
+            return facts
         norms = self._term_norms(terms) if self.watch else {}
+        follows = type(self).after is not Learner.after
+        before = {name: p.detach().clone() for name, p in self.live.items()} if follows else {}
         self.optimiser.zero_grad()
         self._backward(terms.total)
         if self.ranks is not None:
@@ -90,6 +100,10 @@ class Learner(LightningModule):
         if type(self).edit is not Learner.edit:
             facts |= self._edit_gradients(batch)
         self.optimiser.step()
+        if follows:
+            grads = {name: p.grad for name, p in self.live.items() if p.grad is not None}
+            now = {name: p.detach() for name, p in self.live.items()}
+            self.state |= self.after(grads, before, now, self.state)
         return facts
 
     def end(self, task: Task) -> None:
@@ -107,6 +121,20 @@ class Learner(LightningModule):
     def edit(self, grads: Params, params: Params, state: State, batch: Batch) -> Params:
         """The gradient that the optimiser gets (GEM and A-GEM project it)."""
         return grads
+
+    def after(self, grads: Params, before: Params, params: Params, state: State) -> State:
+        """What an update changes in the state: entries to put in place of the old ones (SI's path, for one).
+
+        grads: of the parameters that have one. before, params: all weights before and after the step.
+        """
+        return {}
+
+    def gradient(self, loss: Callable[[Params], Tensor], params: Params, names: Iterable[str]) -> list[Tensor]:
+        """Gradients of a loss with respect to the named parameters, for use in `edit`."""
+        if params is self.live:
+            return list(torch.autograd.grad(loss(params), [params[name] for name in names]))
+        leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+        return list(torch.autograd.grad(loss(leaves), [leaves[name] for name in names]))
 
     def apply_net(self, params: Params, x: Tensor) -> Tensor:
         """Logits under given parameters; the module itself when they are its own (no call overhead)."""

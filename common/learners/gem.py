@@ -24,6 +24,8 @@ class GEM(Learner):
     gamma: lower bound of the dual variables; a projection adds at least gamma times each memory gradient.
     """
 
+    by_itself = ("edit",)  # it looks at the memory, and its way depends on values
+
     def __init__(self, setup: Setup, *, memory: int, gamma: float = 0.5) -> None:
         super().__init__(setup)
         self.memory: Memory = Memory(memory)
@@ -82,9 +84,9 @@ class AGEM(Learner):
         """The projected gradient (Chaudhry et al. 2019, Eq. 11)."""
         if batch.replay is None:
             return grads
-        loss = self.loss(self.apply_net(params, batch.replay.x), batch.replay)
+        old = batch.replay
         g = flat(list(grads.values()))
-        r = flat(torch.autograd.grad(loss, [params[name] for name in grads]))
+        r = flat(self.gradient(lambda p: self.loss(self.apply_net(p, old.x), old), params, grads))
         violated = torch.clamp(g @ r, max=0.0)
         return unflat(g - violated / (r @ r).clamp(min=1e-20) * r, grads)
 

@@ -36,11 +36,9 @@ class LwF(Learner):
         pointwise = old.exp() * (old - new) * state["seen"]
         return Terms(loss, self.strength * state["moved"] * pointwise.sum(1).mean())
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One step; from the second on the penalty counts."""
-        facts = super().update(batch)
-        self.state["moved"] = torch.ones_like(self.state["moved"])
-        return facts
+    def after(self, grads: Params, before: Params, params: Params, state: State) -> State:
+        """From the second step on the penalty counts."""
+        return {"moved": torch.ones_like(state["moved"])}
 
     def _teach(self, state: State, x: Tensor) -> Tensor:
         training = self.net.training

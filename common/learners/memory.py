@@ -20,7 +20,7 @@ class Memory:
         self.size = size
         self.rows = self.labels = self.tasks = np.zeros(0, dtype=np.int64)
         self.keys = np.zeros(0)
-        self._counted: tuple[np.ndarray, np.ndarray] | None = None
+        self._counted: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,21 +54,28 @@ class Memory:
         if len(self) <= size:
             return self.rows
         rng = generator(seed, "replay", task, step)
-        there, class_of = self._classes()
+        there, rank, class_of = self._classes()
         take = np.minimum(rng.multinomial(size, np.full(len(there), 1 / len(there))), there)
         while (missing := size - take.sum()) > 0:  # classes that ran out pass their share on
             open_ = np.flatnonzero(take < there)
             extra = np.zeros_like(take)
             extra[open_] = rng.multinomial(missing, np.full(len(open_), 1 / len(open_)))
             take = np.minimum(take + extra, there)
-        rank = rank_within_class(self.labels, rng.random(len(self)))
-        return self.rows[rank < take[class_of]]
+        order = np.lexsort((rng.random(len(self)), self.labels))
+        chosen = np.zeros(len(self), dtype=bool)
+        chosen[order[rank < take[class_of]]] = True
+        return self.rows[chosen]
 
-    def _classes(self) -> tuple[np.ndarray, np.ndarray]:
-        """(rows there of each class, class number of each row); counted once after each change of the memory."""
+    def _classes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows there of each class; then of each row, sorted by class: its place within the class, and the class's number.
+
+        Counted once after each change of the memory.
+        """
         if self._counted is None:
-            _, class_of, there = np.unique(self.labels, return_inverse=True, return_counts=True)
-            self._counted = there, class_of
+            _, there = np.unique(self.labels, return_counts=True)
+            class_of = np.repeat(np.arange(len(there)), there)
+            rank = np.arange(len(class_of)) - np.repeat(np.cumsum(there) - there, there)
+            self._counted = there, rank, class_of
         return self._counted
 
     def stored(self) -> dict[str, Tensor]:

@@ -98,14 +98,10 @@ class SI(Learner):
             return Terms(loss)
         return Terms(loss, self.strength * quadratic(params, state["importance"], state["start"]))
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One step, and its part of the path integral: - gradient * movement."""
-        before = {n: p.detach().clone() for n, p in self.live.items()}
-        facts = super().update(batch)
-        for name, p in self.live.items():
-            if p.grad is not None:
-                self.state["path"][name] -= p.grad * (p.detach() - before[name])
-        return facts
+    def after(self, grads: Params, before: Params, params: Params, state: State) -> State:
+        """The path integral with the step's part added: - gradient * movement."""
+        way = {name: state["path"][name] - g * (params[name] - before[name]) for name, g in grads.items()}
+        return {"path": state["path"] | way}
 
     def end(self, task: Task) -> None:
         """Adds the task's importance: path / (distance^2 + xi), never below zero."""

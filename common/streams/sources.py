@@ -1,6 +1,6 @@
 """The named data sets and their published facts. A new data set is one entry of SOURCES."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from common.streams.cifar import CIFAR10, CIFAR100
 from common.streams.folders import DOMAINNET, FOLDER, MINI, TINY
@@ -45,6 +45,16 @@ FASHION_NAMES = (TOP, "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt",
 CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 CINIC = "from https://datashare.ed.ac.uk/handle/10283/3192 (CINIC-10.tar.gz), unpacked: train, valid and test"
+
+TINY_IMAGENET = Source(
+    title="Tiny-ImageNet",
+    places=(Place(PARQUET, "tiny_imagenet"), Place(TINY, "tiny-imagenet-200")),
+    shape=(3, 64, 64),
+    counts=(100000, 10000),
+    mean=RGB_MEAN,
+    std=RGB_STD,
+    by_hand="from http://cs231n.stanford.edu/tiny-imagenet-200.zip, unpacked",
+)
 
 SOURCES: dict[str, Source] = {
     "digits": Source(
@@ -144,25 +154,8 @@ SOURCES: dict[str, Source] = {
             ("meta", "7973b15100ade9c7d40fb424638fde48"),
         ),
     ),
-    "tiny_imagenet": Source(
-        title="Tiny-ImageNet",
-        places=(Place(PARQUET, "tiny_imagenet"), Place(TINY, "tiny-imagenet-200")),
-        shape=(3, 64, 64),
-        counts=(100000, 10000),
-        mean=RGB_MEAN,
-        std=RGB_STD,
-        by_hand="from http://cs231n.stanford.edu/tiny-imagenet-200.zip, unpacked",
-    ),
-    "tiny_imagenet_32": Source(
-        title="Tiny-ImageNet at 32 pixels",
-        places=(Place(PARQUET, "tiny_imagenet"), Place(TINY, "tiny-imagenet-200")),
-        shape=(3, 32, 32),
-        counts=(100000, 10000),
-        mean=RGB_MEAN,
-        std=RGB_STD,
-        by_hand="from http://cs231n.stanford.edu/tiny-imagenet-200.zip, unpacked",
-        resized=True,
-    ),
+    "tiny_imagenet": TINY_IMAGENET,
+    "tiny_imagenet_32": replace(TINY_IMAGENET, title="Tiny-ImageNet at 32 pixels", shape=(3, 32, 32), resized=True),
     "mini_imagenet": Source(
         title="Mini-ImageNet",
         places=(Place(MINI, "mini_imagenet"),),

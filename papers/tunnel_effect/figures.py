@@ -33,7 +33,6 @@ EXCHANGES = {
     "E1+T1": ("#000000", "-"), "E1+T2": ("#0173b2", "-"), "E2+T2": ("#949494", "-"), "E2+T1": ("#029e73", "-"),
     "E2+T1, new head": ("#029e73", "--"), "probe of E2": ("#d55e00", "--"),
 }  # fmt: skip
-CASES = (("#000000", "-"), ("#0173b2", "--"), ("#de8f05", "-."), ("#029e73", ":"))  # told apart in grey too
 
 
 def layers(spec: str, untrained: str | None, tables: Tables) -> "Canvas":
@@ -42,7 +41,8 @@ def layers(spec: str, untrained: str | None, tables: Tables) -> "Canvas":
     untrained: the spec of the same layers before the first update, whose rank is drawn beside.
     """
     cases = cases_of(tables, spec)
-    control = facts_of(tables, tables.where(spec=untrained)) if untrained else None
+    before = tables.where(spec=untrained)
+    control = None if before.empty else facts_of(tables, before)
     figure, axes = style.sheet(len(cases), 1, style.COLUMN, 2.0)
     for axis, (case, runs) in zip(axes[:, 0], cases.items(), strict=True):
         facts = facts_of(tables, runs)
@@ -171,7 +171,7 @@ def kept_outside(tables: Tables) -> "Canvas":
     cases = cases_of(tables, "harun_layers")
     figure, axes = style.sheet(1, 1, style.COLUMN, 2.3)
     order = sorted(cases, key=lambda case: (case != "plain", case))
-    for case, (colour, line) in zip(order, CASES, strict=False):
+    for case, (colour, line) in zip(order, style.distinct(len(order)), strict=True):
         values = curves(facts_of(tables, cases[case]), "OOD accuracy")
         values = 100 * values / values.max(axis=1, keepdims=True)
         style.band(axes[0, 0], np.arange(1, values.shape[1] + 1), values, colour, case, line)
@@ -220,8 +220,9 @@ PROBES = "probes in and out of distribution, rank"
 FIGURES = {
     "vgg_layers": Figure(
         partial(layers, "vgg_layers", "vgg_untrained"),
-        ("vgg_layers", "vgg_untrained"),
+        ("vgg_layers",),
         f"VGG-19: {PROBES} (Figs. 1, 2 and 7).",
+        also=("vgg_untrained",),
     ),
     "mlp_layers": Figure(partial(layers, "mlp_layers", None), ("mlp_layers",), f"Deep MLPs: {PROBES} (Figs. 2 and 7)."),
     "resnet_layers": Figure(

@@ -1,0 +1,88 @@
+"""Networks of SCoLe's released code: the MNIST CNN, CIFAR's ResNet-20 (32, 44, 56), a wide ResNet of depth 10."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from common.errors import Problem
+from common.models.heads import headed
+from common.models.resnet import Block
+from common.models.small import Net
+
+
+def mnist_cnn(shape: tuple[int, int, int], classes: int, *, head: Literal["linear", "weightnorm"] = "linear") -> Net:
+    """Two 5x5 convolutions (10, 20 channels), each with max-pool 2 and ReLU, and a hidden layer of 50.
+
+    21,840 parameters with 10 classes at 28 pixels. Errors: Problem for images too small for it.
+    """
+    if min(shape[1:]) < 16:
+        raise Problem(f"model.name is 'mnist_cnn', which needs images of 16 pixels or more, but these have {shape[1]}.")
+    convolutions = [
+        *(nn.Conv2d(shape[0], 10, 5), nn.MaxPool2d(2), nn.ReLU()),
+        *(nn.Conv2d(10, 20, 5), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten()),
+    ]
+    side = [((n - 4) // 2 - 4) // 2 for n in shape[1:]]
+    trunk = nn.Sequential(*convolutions, nn.Linear(20 * side[0] * side[1], 50), nn.ReLU())
+    return headed(trunk, shape, classes, head).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def cifar_resnet(
+    shape: tuple[int, int, int],
+    classes: int,
+    *,
+    depth: int = 20,
+    head: Literal["linear", "weightnorm"] = "linear",
+) -> Net:
+    """Three stages of (depth - 2) / 6 basic blocks with 16, 32 and 64 channels, 1x1 shortcuts, global average pool.
+
+    272,474 parameters at depth 20 with 10 classes.
+    """
+    if (depth - 2) % 6:
+        raise Problem(f"model.depth is {depth}, but cifar_resnet has 6n + 2 layers: 20, 32, 44, 56.")
+    layers: list[nn.Module] = [nn.Conv2d(shape[0], 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    before = 16
+    for stage, after in enumerate((16, 32, 64)):
+        for block in range((depth - 2) // 6):
+            layers.append(Block(before, after, 2 if stage and not block else 1))
+            before = after
+    trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return headed(trunk, shape, classes, head).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+class WideBlock(nn.Module):
+    """Norm and ReLU before each of two 3x3 convolutions; the shortcut is a convolution where channels change."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.BatchNorm2d(before), nn.BatchNorm2d(after)
+        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        self.shortcut = None if before == after else nn.Conv2d(before, after, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, before, H, W] -> [B, after, H/stride, W/stride]."""
+        active = torch.relu(self.norm1(x))
+        out: Tensor = self.conv2(torch.relu(self.norm2(self.conv1(active))))
+        return out + (x if self.shortcut is None else self.shortcut(active))
+
+
+def wide_resnet(
+    shape: tuple[int, int, int],
+    classes: int,
+    *,
+    width: int = 2,
+    head: Literal["linear", "weightnorm"] = "linear",
+) -> Net:
+    """Wide ResNet of depth 10 (one block a stage, 16w-32w-64w channels), without dropout; width: the factor w.
+
+    Parameters with 10 classes: 77,850 (w = 1), 303,706 (2), 1.20 M (4), 4.76 M (8).
+    """
+    layers: list[nn.Module] = [nn.Conv2d(shape[0], 16, 3, 1, 1, bias=False)]
+    before = 16
+    for stage in range(3):
+        after = 16 * width * 2**stage
+        layers.append(WideBlock(before, after, 2 if stage else 1))
+        before = after
+    trunk = nn.Sequential(*layers, nn.BatchNorm2d(before), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return headed(trunk, shape, classes, head).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

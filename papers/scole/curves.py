@@ -1,0 +1,52 @@
+"""From the stored tables to arrays: accuracy over tasks of the runs of a cell, and the words that name a cell."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from common.errors import Problem
+from common.table import Tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+MASKS = {"none": "no mask", "task": "mask", "group": "mask"}
+MASK_COLOURS = {"none": "#0173b2", "task": "#d55e00", "group": "#d55e00"}
+
+
+def over_tasks(points: "pd.DataFrame", rows: "pd.DataFrame", parts: slice | None = None) -> tuple[Floats, Floats]:
+    """(tasks done [P], accuracy [runs, P]): the mean over all classes, or over some, where every run was measured.
+
+    parts: which classes. Errors: Problem when there is no stored curve of those runs.
+    """
+    own = points[points["run_id"].isin(list(rows["run_id"].unique()))]
+    if parts is not None:
+        own = own[own["task"].isin(range(*parts.indices(int(own["task"].max()) + 1)))]
+    if own.empty:
+        raise Problem(f"no stored curves of {', '.join(rows['spec'].unique())}")
+    own = own.assign(run_id=own["run_id"].astype(str))
+    # a task's end is the last evaluation with that number of tasks done
+    mean = (
+        own.groupby(["run_id", "after", "step"], observed=True)["accuracy"].mean().groupby(["run_id", "after"]).last()
+    )
+    wide: Any = mean.unstack().dropna(axis=1)
+    return wide.columns.to_numpy(dtype=np.float64), wide.to_numpy(dtype=np.float64)
+
+
+def cells(rows: "pd.DataFrame", *by: str) -> "dict[tuple[Any, ...], pd.DataFrame]":
+    """Values of those columns -> the rows that have them, in order."""
+    return {key: own for key, own in rows.groupby(list(by), sort=True, dropna=False)}
+
+
+def of_mask(rows: "pd.DataFrame") -> "list[tuple[str, pd.DataFrame]]":
+    """(mask, rows) without mask first."""
+    names = [name for name in ("none", "task", "group") if (rows["learner.mask"] == name).any()]
+    return [(name, rows[rows["learner.mask"] == name]) for name in names]
+
+
+def references(tables: Tables) -> dict[str, float]:
+    """case -> mean accuracy of training on all classes at once."""
+    rows = tables.runs[tables.runs["spec"] == "iid"]
+    return {str(case): float(own["late"].mean()) for case, own in rows.groupby("case")}
