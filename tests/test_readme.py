@@ -48,7 +48,9 @@ def test_every_command_works(readme, command, workplace):
     if command.startswith("make "):
         assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), flags=re.M)
         return
-    if re.search("--tier (small|full)", command):  # hours, and data of one's own: planned, or refused for what is missing
+    if re.search(
+        "--tier (small|full)", command
+    ):  # hours, and data of one's own: planned, or refused for what is missing
         done = run(command.replace("replicate run ", "replicate plan ").replace(" --on slurm", ""), workplace)
         assert "Traceback" not in done.stderr
         assert done.returncode == 0 or LACKING.search(done.stderr), done.stderr

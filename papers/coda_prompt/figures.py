@@ -25,15 +25,23 @@ SWEEPS = {
     ),
 }  # fmt: skip
 
+FEW = 6
+
 
 def over_tasks(specs: tuple[str, ...], tables: Tables) -> "Canvas":
-    """A_t, the mean accuracy over the tasks seen, after each task; a panel a number of tasks. Joint training: its end."""
+    """A_t, the mean accuracy over the tasks seen, after each task; a panel a number of tasks. Joint training: its end.
+
+    A panel of more than FEW methods shows means alone.
+    """
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = style.sheet(1, len(specs), style.PAGE, 2.5)
     for axis, spec in zip(axes[0], specs, strict=True):
-        for case, runs in cases_of(tables, spec).items():
+        cases = cases_of(tables, spec)
+        for case, runs in cases.items():
             values = averages(tables, runs)
+            if len(cases) > FEW:
+                values = values.mean(axis=0, keepdims=True)  # bands of many methods hide each other
             colour, line = METHODS[case]
             if values.shape[1] == 1:
                 axis.axhline(100 * values.mean(), color=colour, ls=line, lw=0.9, label=case)
