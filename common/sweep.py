@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from common import weights
 from common.errors import Missing, Problem, Problems, nearest
 from common.places import ROOT
 from common.spec import MADE, RunSpec, part_of, resolve, resolve_collection
@@ -160,6 +161,7 @@ def _requests(
                 run = resolve({"seed": seed, **raw, **identity}, digest(str(raw.get("data"))))
             else:
                 run = resolve({"seed": seed, **raw, **identity, "data": maker.run.data}, f"{MADE}{maker.run_id}")
+            run = replace(run, model=replace(run.model, settings=weights.filled(run.model.settings)))
             found.append(Request(run, paper, spec, tier, case, tuple(r for r in (maker, parent) if r)))
         except Problem as problem:
             problems.add(f"{paper}/{spec}" + (f" ({case})" if case else ""), problem)

@@ -109,6 +109,12 @@ def test_status_follows_a_run(paper: Write, said: Callable[..., str]) -> None:
     assert {r["run"]: r["state"] for r in rows} == {one.run_id: "done", other.run_id: "interrupted"}
 
 
+def test_figures_of_nothing_say_so(paper: Write, said: Callable[..., str]) -> None:
+    paper("one", TOY)
+    assert "nothing to draw" in said("figures", "toy")
+    assert json.loads(said("figures", "toy", "--json")) == []
+
+
 def test_show_says_where_a_run_came_from(paper: Write, said: Callable[..., str]) -> None:
     paper("one", TOY)
     run = sweep.expand("toy/one", "smoke")[1].run

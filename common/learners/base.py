@@ -159,6 +159,10 @@ class Learner(LightningModule):
         in a simulator); None: a sample is classified by `predict`."""
         return None
 
+    def scores(self, evaluation: Evaluation, part: slice) -> Tensor:
+        """`predict` of those samples of the evaluation set; for a learner that keeps something of each of them."""
+        return self.predict(evaluation.x[part])
+
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Mean cross-entropy over the columns that count for each sample."""
         return cross_entropy(masked(logits, batch.columns), batch.y)
