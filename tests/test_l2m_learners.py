@@ -109,7 +109,7 @@ def test_the_trace_has_both_readings_returns_and_the_share_of_modulated_steps(to
     folder = loop.run(spec("L2M old keys"))
     trace = folder.trace()
     assert trace["offsets"].tolist() == [0, 2, 4, 6, 8]
-    assert {name for name in trace if name.startswith("v_")} == {"v_last", "v_returns", "v_modulated"}
+    assert {name for name in trace if name.startswith("v_")} == {"v_score", "v_last", "v_returns", "v_modulated"}
     ever = np.unpackbits(trace["bits"], axis=1)[:, :8]
     assert set(np.unique(trace["v_last"])) <= {0, 1}
     assert np.isfinite(trace["v_returns"]).all()

@@ -40,7 +40,10 @@ def collect(
     names = task_names(tasks)
     for suite, many, most in (("metaworld", episodes, steps), ("dmcontrol", dmcontrol_episodes or episodes, None)):
         own = [name for name in names if domain_of(name) == suite]
-        settings = Settings(own, many, most, noise, layout, cut_after_success, making.seed, source)
+        settings = Settings(
+            tasks=own, episodes=many, steps=most, noise=noise, layout=layout, cut_after_success=cut_after_success,
+            source=source, seed=making.seed,
+        )  # fmt: skip
         place = making.folder / suite
         if own and not collected(place, settings, lambda done, total: making.alive(), making.stop, cores()):
             raise Stopped

@@ -12,7 +12,7 @@ from common.files import sha256_bytes
 from common.streams.data import Images, Split
 from common.streams.stream import Stream, Task
 from papers.l2m.bins import BINS
-from papers.l2m.catalogue import task_names
+from papers.l2m.catalogue import domain_of, task_names
 from papers.l2m.layouts import layout as layout_of
 from papers.l2m.shelf import Shelf
 
@@ -74,6 +74,7 @@ def sequences(
     learn: list[str],
     play: list[str],
     joint: bool = False,
+    suites_apart: bool = False,
     beside: list[str] = [],  # noqa: B006  (read from source, never changed)
     context: int = 5,
     layout: str = "disjoint",
@@ -84,25 +85,26 @@ def sequences(
 ) -> Sequences:
     """One stream task for each of `learn` (names or splits) in order, or one of all of them (`joint`).
 
-    play: tasks that are measured. beside: tasks of a second micro-batch in every update (the second domain in pre-training,
-    replayed tasks in joint training). actions: action tokens of a time step (4 do where all tasks are Meta-World's).
-    horizon: most steps of an episode that is played. together: episodes that are played at once. worlds: the dotted path of
-    `make(task, layout)` of one's own, in place of the simulators.
+    play: tasks that are measured. suites_apart: a micro-batch for each suite in every update, so that both weigh the same.
+    beside: tasks of one more micro-batch (those of pre-training in joint training); they do not count as learned. actions:
+    action tokens of a time step (4 do where all tasks are Meta-World's). horizon: most steps of an episode that is played.
+    together: episodes played at once. worlds: the dotted path of `make(task, layout)` of one's own, for the simulators.
     """
     known: Callable[[Sequence[str]], list[str]] = task_names if worlds is None else list
     first, second, played = known(learn), [known(beside)] if beside else [], known(play)
-    groups = [[names, *second] for names in ([first] if joint else [[name] for name in first])]
+    shown = [first] if joint else [[name] for name in first]
+    groups = [[*(_suites(names) if suites_apart else [names]), *second] for names in shown]
     size = layout_of(layout).size if worlds is None else int(layout)
     places = {name: k for k, name in enumerate(played)}
     nothing = np.zeros(0, dtype=np.int64)
 
-    def task(index: int, name: str, shown: list[str], episodes: int) -> Task:
-        classes = tuple(places[n] for n in shown if n in places)
+    def task(index: int, name: str, names: list[str], episodes: int) -> Task:
+        classes = tuple(places[n] for n in names if n in places)
         return Task(index, name, nothing, np.arange(episodes), classes)
 
     tasks = [
-        task(k, " + ".join(g[0]) if len(g[0]) < 4 else f"{len(g[0])} tasks", [name for names in g for name in names], 0)
-        for k, g in enumerate(groups)
+        task(k, " + ".join(names) if len(names) < 4 else f"{len(names)} tasks", names, 0)
+        for k, names in enumerate(shown)
     ]
     parts = [task(k, name, [name], EPISODES) for k, name in enumerate(played)]
     empty = Split(np.zeros((0, 1, 1, 1), dtype=np.uint8), nothing)
@@ -112,3 +114,8 @@ def sequences(
         learned=groups, played=played, folder=folder, shape=(context, size, actions),
         worlds=Worlds(layout, horizon, together, worlds),
     )  # fmt: skip
+
+
+def _suites(names: list[str]) -> list[list[str]]:
+    """The tasks, those of one suite together."""
+    return [own for suite in ("metaworld", "dmcontrol") if (own := [n for n in names if domain_of(n) == suite])]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from common.errors import Problem, nearest
 from common.files import sha256_bytes
-from papers.l2m.catalogue import RETURN_SCALE
+from papers.l2m.catalogue import PAPER_RANDOM, RETURN_SCALE
 from papers.l2m.trajectories import Trajectories
 
 Floats = npt.NDArray[np.float32]
@@ -20,7 +20,7 @@ class Book:
     """The trajectories of one task, rows episode after episode.
 
     states [n, S], actions [n, A], rewards [n]; starts [m + 1]: first row of each episode; returns [m]; dims: action dimensions
-    that count; scale: what rewards and returns are divided by.
+    that count; scale: what rewards and returns are divided by; random: a random policy's return where there is no success.
     """
 
     states: Floats
@@ -30,6 +30,7 @@ class Book:
     returns: Floats
     dims: int
     scale: float
+    random: float | None = None
 
     @property
     def steps(self) -> int:
@@ -83,5 +84,6 @@ class Shelf:
             episodes = found.episodes(name)
             arrays = found.states(name), found.actions(name), found.rewards(name)
             scale = RETURN_SCALE.get(found.index["tasks"][name]["domain"], 1.0)
-            self.opened[name] = Book(*arrays, episodes.starts, episodes.returns, found.dims(name), scale)
+            table = episodes.starts, episodes.returns
+            self.opened[name] = Book(*arrays, *table, found.dims(name), scale, PAPER_RANDOM.get(name))
         return self.opened[name]

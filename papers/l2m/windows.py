@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 class Windows(Resident):
     """Windows of the memory-mapped trajectories; what a run touches is gathered at each step, nothing is copied before."""
 
-    def __init__(self, stream: "Sequences", device: torch.device | str = "cpu") -> None:
+    def __init__(self, stream: "Sequences", device: torch.device | str = "cpu", names: list[str] | None = None) -> None:
         self.stream: Sequences = stream
         self.device = torch.device(device)
         self.shelf, (self.context, self.states, self.actions) = stream.shelf, stream.shape
         self.shape = stream.shape
-        self.names = list(dict.fromkeys(n for groups in stream.learned for group in groups for n in group))
+        learned = dict.fromkeys(n for groups in stream.learned for group in groups for n in group)
+        self.names = list(learned) if names is None else names
         lengths = [self.shelf[name].steps for name in self.names]
         self.first = np.concatenate([[0], np.cumsum(lengths)])  # row of each task's first time step
         self.labels = torch.zeros(0, dtype=torch.int64)

@@ -8,6 +8,7 @@ import importlib
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -20,6 +21,7 @@ from papers.l2m.changes import Change
 from papers.l2m.model import MDDT
 from papers.l2m.policy import Acting
 from papers.l2m.rollouts import Playground
+from papers.l2m.shelf import Book
 from papers.l2m.windows import Windows
 
 NOTHING = Change()
@@ -97,7 +99,8 @@ class Cloning(Learner):
 
     @torch.no_grad()
     def exam(self, held_out: Evaluation, seen: int) -> Exam:
-        """Episodes of the played tasks: solved at any step; beside it solved at the last, return, share of modulated steps."""
+        """Episodes of the played tasks: solved at any step. Beside it the score, solved at the last step, return, share of
+        modulated steps."""
         stream, episodes = self.data.stream, int(held_out.offsets[1])
         books = [stream.shelf[name] for name in stream.played]
         policy = Acting(self.net, self.modulation, books, self.data.context)
@@ -108,10 +111,14 @@ class Cloning(Learner):
         finally:
             self.net.train(was_training)
         policy.close()
-        values: Any = {"last": found.last, "returns": found.returns, "modulated": policy.shares}
+        score = [
+            normalised(book, ever, returns)
+            for book, ever, returns in zip(books, found.ever, found.returns, strict=True)
+        ]
+        values: Any = {"score": score, "last": found.last, "returns": found.returns, "modulated": policy.shares}
         return Exam(
             torch.from_numpy(found.ever.ravel()),
-            {name: torch.as_tensor(value, dtype=torch.float32).flatten() for name, value in values.items()},
+            {name: torch.as_tensor(np.array(value), dtype=torch.float32).flatten() for name, value in values.items()},
         )
 
     def ground(self) -> Playground:
@@ -122,3 +129,10 @@ class Cloning(Learner):
             make = getattr(importlib.import_module(module), name) if module else None
             self._ground = Playground(self.data.stream.played, worlds.layout, 1, worlds.together, make)
         return self._ground
+
+
+def normalised(book: Book, ever: Any, returns: Any) -> Any:
+    """float32 [episodes]: solved or not; where a task knows no success, the return between random's (0) and the data's (1)."""
+    if book.random is None:
+        return np.asarray(ever, dtype=np.float32)
+    return (returns - book.random) / (book.returns.mean() - book.random)
