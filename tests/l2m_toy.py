@@ -5,7 +5,7 @@ from typing import Any
 TINY: dict[str, Any] = {"name": "papers.l2m.model.mddt", "width": 32, "depth": 2, "attention_heads": 2, "types": True}
 STREAM: dict[str, Any] = {
     "name": "papers.l2m.sequences.sequences", "play": ["east", "north", "west", "south"], "context": 3, "layout": "6",
-    "actions": 3, "worlds": "tests.toy_worlds.make", "together": 8,
+    "actions": 3, "worlds": "tests.l2m_points.make", "together": 8,
 }  # fmt: skip
 RUN: dict[str, Any] = {
     "data": {"spec": "toy/trajectories", "seed": 0},
@@ -53,7 +53,7 @@ METHODS: dict[str, dict[str, Any]] = {
 def write(paper: Any) -> None:
     """Writes the specs of the toy paper with `paper`, the fixture."""
     tiers = {"tiers": {"smoke": {}}}
-    paper("trajectories", {"run": {"collection": {"name": "tests.toy_worlds.collect"}}, **tiers})
+    paper("trajectories", {"run": {"collection": {"name": "tests.l2m_points.collect"}}, **tiers})
     paper("pretrain", {"run": PRETRAIN, **tiers})
     keys = {"learner": {"name": "papers.l2m.learners.keys.OldKeys"}, "model": TINY | {"old_keys": 5}}
     parent = {"parent": {"spec": "toy/pretrain", "take": "all"}}

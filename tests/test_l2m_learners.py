@@ -14,6 +14,7 @@ from common import analyse, checkpoint, loop, sweep
 from common.batches import Batches
 from common.build import build
 from common.places import runs_dir
+from papers.l2m.learners.keyed import count
 from tests import l2m_toy
 from tests.helpers import same, stored
 
@@ -217,8 +218,8 @@ def test_the_loss_of_keys_reaches_the_chosen_keys_alone(toy: None) -> None:
 def test_the_count_penalty(toy: None) -> None:
     learner = built("L2M")
     tasks = learner.data.stream.tasks
-    learner.count(torch.tensor([[0], [0], [1], [0]]))
-    learner.count(torch.tensor([[1], [1], [1], [1]]))
+    count(learner.state, torch.tensor([[0], [0], [1], [0]]))
+    count(learner.state, torch.tensor([[1], [1], [1], [1]]))
     np.testing.assert_allclose(learner.state["taken"].numpy(), [0.375, 0.625, 0, 0, 0, 0])
     assert torch.equal(learner.state["weight"], torch.ones(6))  # of the first task
     learner.begin(tasks[1])
@@ -336,3 +337,31 @@ def test_batches_are_a_function_of_their_address(toy: None) -> None:
     one, other = batches.at(3), batches.at(4)
     assert torch.equal(Batches(learner, learner.data.stream.tasks[1], spec("FT")).at(3).x, one.x)
     assert not torch.equal(one.x, other.x)
+
+
+# --- what is looked at afterwards -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", ["FT", "L2M old keys", "L2M-oracle"])
+def test_facts_of_the_final_model(toy: None, paper: Callable[..., Path], case: str) -> None:
+    looked = {"of": "methods", "run": {"analysis": {"name": "papers.l2m.analyses.last", "samples": 20, "shown": 5}}}
+    paper("looked_at", looked | {"tiers": {"smoke": {}}})
+    *_, run, analysis = sweep.expand("toy/looked_at", "smoke", case=case)
+    loop.run(run.run)
+    facts = analyse.run(analysis.run).facts()
+    (moved,) = facts[facts["quantity"] == "moved"]["value"]
+    assert (moved > 0) == (case == "FT")
+    keys = facts[facts["quantity"] == "key"]
+    if case == "FT":
+        assert keys.empty
+        return
+    np.testing.assert_allclose(keys.groupby("task")["value"].sum(), 1)
+    (share,) = facts[facts["quantity"] == "active_share"]["value"]
+    assert share == pytest.approx((2 * 2 * (2 * 32 * 2) + 2 * 2 * 128 * 2) / (2 * (12 * 32**2 + 13 * 32)))
+    if case == "L2M-oracle":
+        assert set(keys["task"]) == {"west", "south"}
+        assert keys[keys["task"] == "west"]["other"].between(0, 2).all()
+        return
+    assert keys["other"].min() < 0
+    assert len(facts[facts["quantity"] == "query"]) == 4 * 5
+    assert sorted(facts[facts["quantity"] == "place"]["other"]) == list(range(-5, 6))

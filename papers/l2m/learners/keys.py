@@ -5,13 +5,11 @@ all keys come to be used; a key moves towards the queries that took it. The rele
 """
 
 import torch
-from torch import Tensor
-from torch.nn.functional import normalize
 
 from common.learners.base import Params, Setup, State, Terms
 from common.streams.resident import Batch
 from papers.l2m.learners.cloning import Cloning
-from papers.l2m.learners.pools import FEW
+from papers.l2m.learners.keyed import closeness, count, rarity
 
 VERSION = 1
 
@@ -32,15 +30,7 @@ class OldKeys(Cloning):
         """- 0.5 mean cosine of queries and the keys they take."""
         with torch.no_grad():
             query = self.net.query(self.net.trunk.embed(batch.x), self.net.trunk.split(batch.x)[-1])
-        close = normalize(query.float(), dim=1) @ normalize(params["old_keys"], dim=1).T
-        index = self.nearest(close.detach())
-        return Terms(-self.key_loss * close.gather(1, index[:, None]).mean())
-
-    def nearest(self, close: Tensor) -> Tensor:
-        """int64 [B]: the key of each query, those taken often before made less likely."""
-        few = 1 / (self.state["taken"] + FEW)
-        index = ((close + 1) / 2 * (few / few.sum())).argmax(1)
-        share = torch.bincount(index, minlength=close.shape[1]) / len(index)
-        self.state["batches"] += 1
-        self.state["taken"] = self.state["taken"] + (share - self.state["taken"]) / self.state["batches"]
-        return index
+        close = closeness(query, params["old_keys"])
+        index = ((close.detach() + 1) / 2 * rarity(state["taken"])).argmax(1, keepdim=True)
+        count(state, index)
+        return Terms(-self.key_loss * close.gather(1, index).mean())

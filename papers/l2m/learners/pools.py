@@ -11,17 +11,16 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from common.learners.base import Setup
 from common.rng import generator
 from common.streams.stream import Task
 from papers.l2m.changes import Change
 from papers.l2m.learners.cloning import Cloning
+from papers.l2m.learners.keyed import closeness, count, rarity
 from papers.l2m.modulators import modulator
 
 VERSION = 1
-FEW = 1e-6
 
 
 class Pool(Cloning):
@@ -63,15 +62,13 @@ class Pool(Cloning):
         super().begin(task)
         self.state["task"] = task.index
         if task.index and self.penalty:
-            few = 1 / (self.state["taken"] + FEW)
-            self.state["weight"] = few / few.sum()
+            self.state["weight"] = rarity(self.state["taken"])
 
     # --- keys ------------------------------------------------------------------------------------------------------
 
     def closeness(self, tokens: Tensor, there: Tensor, keys: Tensor) -> Tensor:
         """[B, keys]: cosine of each sample's query with keys."""
-        query = self.net.query(tokens, there).detach().float()
-        return normalize(query, dim=1) @ normalize(keys, dim=1).T
+        return closeness(self.net.query(tokens, there), keys)
 
     def block(self, tasks: Tensor) -> Tensor:
         """bool [B, pool]: the keys of each sample's task of the stream (oracle)."""
@@ -88,14 +85,8 @@ class Pool(Cloning):
         elif self.state["task"] and self.penalty:
             score = (score + 1) / 2 * self.state["weight"]
         index = score.topk(self.top, dim=1).indices
-        self.count(index)
+        count(self.state, index)
         return self.taken(index, None), -self.key_loss * close.gather(1, index).mean()
-
-    def count(self, index: Tensor) -> None:
-        """Nothing; the running mean of how large a share of the samples took each modulator goes on."""
-        share = torch.bincount(index.flatten(), minlength=len(self.state["taken"])) / len(index)
-        self.state["batches"] += 1
-        self.state["taken"] = self.state["taken"] + (share - self.state["taken"]) / self.state["batches"]
 
     def taken(self, index: Tensor, on: Tensor | None) -> Change:
         """The change of samples that take those [B, top]."""
