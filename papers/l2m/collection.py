@@ -6,6 +6,7 @@ blocks of one task, whose files lie in parts/ until the task is whole.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import wait
@@ -17,7 +18,7 @@ from common.files import read_json, write_json
 from papers.l2m import store
 from papers.l2m.catalogue import task_names, versions
 from papers.l2m.layouts import layout
-from papers.l2m.playing import Player, Settings, block_size
+from papers.l2m.playing import Player, Settings, block_size, sittings
 from papers.l2m.servants import Servant, close
 
 VERSION = 1  # raised when the same settings give other episodes
@@ -81,27 +82,36 @@ def collect(
     _same_request(folder, plan)
     if (folder / "index.json").exists():
         return True
-    tasks, episodes = plan["tasks"], settings.episodes
-    sizes = {task: block_size(settings, task) for task in tasks}
-    blocks = {task: list(range(0, episodes, sizes[task])) for task in tasks}
-    waiting = [(task, first) for task in tasks for first in blocks[task] if not store.there(folder, task, first)]
-    done = len(tasks) * episodes - sum(min(sizes[task], episodes - first) for task, first in waiting)
-    watch(done, len(tasks) * episodes)
+    sizes = {(task, first): many for task in plan["tasks"] for first, many in sittings(settings, task).items()}
+    waiting = [sitting for sitting in sizes if not store.there(folder, *sitting)]
+    missing = Counter(task for task, _ in waiting)
+    total = sum(sizes.values())
+    done = total - sum(sizes[sitting] for sitting in waiting)
 
     def over(task: str, first: int) -> None:
         nonlocal done
-        done += min(sizes[task], episodes - first)
-        if all(store.there(folder, task, other) for other in blocks[task]):
-            store.merge(folder, task, blocks[task])
-        watch(done, len(tasks) * episodes)
+        done += sizes[task, first]
+        missing[task] -= 1
+        if not missing[task]:
+            _join(folder, settings, task)
 
-    for task in tasks:  # whole, but its parts were not joined yet
-        if all(store.there(folder, task, first) for first in blocks[task]):
-            store.merge(folder, task, blocks[task])
-    if not _played(folder, settings, waiting, over, stop, processes):
+    def leave() -> bool:
+        watch(done, total)
+        return stop()
+
+    for task in plan["tasks"]:
+        if not missing[task]:  # all was played, but perhaps not joined
+            _join(folder, settings, task)
+    if not _played(folder, settings, waiting, over, leave, processes):
         return False
+    watch(done, total)
     store.finish(folder, plan)
     return True
+
+
+def _join(folder: Path, settings: Settings, task: str) -> None:
+    """Nothing; the blocks of a task are one."""
+    store.merge(folder, task, range(0, settings.episodes, block_size(settings, task)))
 
 
 def _same_request(folder: Path, plan: dict[str, Any]) -> None:
@@ -122,14 +132,14 @@ def _played(
     settings: Settings,
     waiting: Sequence[tuple[str, int]],
     over: Callable[[str, int], None],
-    stop: Callable[[], bool],
+    leave: Callable[[], bool],
     processes: int,
 ) -> bool:
-    """Whether all blocks were played; `over` is told of each. In this process, or divided among several."""
+    """Whether all was played; `over` is told of each sitting. In this process, or divided among several."""
     if min(processes, len(waiting)) <= 1:
         player = Player(folder, settings)
         for task, first in waiting:
-            if stop():
+            if leave():
                 return False
             player.play(task, first)
             over(task, first)
@@ -148,7 +158,7 @@ def _played(
             for k in [k for k in at_work if servants[k].pipe in ready]:
                 servants[k].answer()
                 over(*at_work.pop(k))
-            if stop():
+            if leave():
                 return False
         return True
     finally:

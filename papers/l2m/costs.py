@@ -19,7 +19,7 @@ WALKER_HEIGHT, HOPPER_HEIGHT = (
     0.95,
 )  # of the torso: walker's lowest upright height is 1.2, the hopper's 0.6 above its foot
 WALKER_SPEEDS = {"stand": 0.0, "walk": 1.0, "run": 8.0}
-SPIN_VELOCITY = 15.0
+SPIN_VELOCITY = 25.0  # counts from 15 on; what is pushed slows down again
 LINK = 0.12  # metres, both links of the reacher
 
 
@@ -47,7 +47,7 @@ def cheetah(q: Array, v: Array, u: Array, model: Any) -> Array:
 
 def finger_spin(q: Array, v: Array, u: Array, model: Any) -> Array:
     """Speed of the spinner the way that counts, and the fingertip near it."""
-    return np.maximum(v[..., 2] + SPIN_VELOCITY, 0.0) / SPIN_VELOCITY + 0.5 * _finger_gap(q)
+    return np.maximum(v[..., 2] + SPIN_VELOCITY, 0.0) / SPIN_VELOCITY + 0.3 * _finger_gap(q)
 
 
 def finger_turn(q: Array, v: Array, u: Array, model: Any) -> Array:
@@ -113,7 +113,7 @@ def _finger_gap(q: Array) -> Array:
     both = q[..., 0] + q[..., 1]
     x = 0.18 * np.cos(q[..., 0]) + 0.16 * np.cos(both)
     z = 0.18 * np.sin(q[..., 0]) + 0.16 * np.sin(both)
-    return np.maximum(np.hypot(x - 0.4, z) - 0.1, 0.0)
+    return np.maximum(np.hypot(x - 0.4, z) - 0.16, 0.0)
 
 
 COSTS: dict[str, Cost] = {

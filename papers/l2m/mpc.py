@@ -36,7 +36,7 @@ SEARCHES: dict[str, Search] = {
     "cartpole-balance": Search(100, 32, 8, 5),
     "cartpole-swingup": Search(100, 32, 8, 5),
     "cheetah-run": Search(30, 32, 6, 3),
-    "finger-spin": Search(50, 64, 10, 4),
+    "finger-spin": Search(20, 96, 10, 2),
     "finger-turn_easy": Search(50, 64, 10, 4),
     "finger-turn_hard": Search(50, 64, 10, 4),
     "fish-upright": Search(30, 16, 5, 4),

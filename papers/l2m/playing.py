@@ -1,5 +1,6 @@
 """Who plays the episodes of a data set: experts with noise, episode by episode, or an agent that learns the task."""
 
+import itertools
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,11 @@ from papers.l2m.rollouts import episode_seed
 from papers.l2m.store import Episode
 from papers.l2m.worlds import World, make, padded
 
+LEARNED = 100  # episodes of a block of what an agent plays
 BLOCK = {"metaworld": 10, "dmcontrol": 1}  # episodes of a block: a few seconds of work, or one planned episode
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Settings:
     """What is collected. tasks: names, or splits (MT40, CW10, DMC10, DMC6). episodes: of each task.
 
@@ -38,8 +40,14 @@ class Settings:
 
 
 def block_size(settings: Settings, task: str) -> int:
-    """How many episodes of the task are played and stored together; an agent's all."""
-    return settings.episodes if settings.source == "sac" else BLOCK[domain_of(task)]
+    """How many episodes of the task are stored together."""
+    return LEARNED if settings.source == "sac" else BLOCK[domain_of(task)]
+
+
+def sittings(settings: Settings, task: str) -> dict[int, int]:
+    """First episode -> how many are played in one go: a block, or all that an agent plays."""
+    size = settings.episodes if settings.source == "sac" else block_size(settings, task)
+    return {first: min(size, settings.episodes - first) for first in range(0, settings.episodes, size)}
 
 
 class Player:
@@ -50,15 +58,23 @@ class Player:
         self.world: World | None = None
 
     def play(self, task: str, first: int) -> None:
-        """Nothing; the block of episodes from `first` on is stored."""
+        """Nothing; the episodes of the sitting that begins with `first` are stored."""
         if self.world is None or self.world.name != task:
             self.world = make(task, self.settings.layout)
         if self.settings.source == "sac":
-            played = sac.learn(self.world, self.settings.seed, self.settings.episodes, self.settings.steps)
+            self._learn(task)
         else:
-            last = min(first + block_size(self.settings, task), self.settings.episodes)
-            played = [episode(self.world, self.settings, number) for number in range(first, last)]
-        store.write_part(self.folder, task, first, played)
+            numbers = range(first, first + sittings(self.settings, task)[first])
+            store.write_part(self.folder, task, first, [episode(self.world, self.settings, n) for n in numbers])
+
+    def _learn(self, task: str) -> None:
+        """Nothing; all that an agent plays is stored, the first block last: once it is there, they all are."""
+        assert self.world is not None
+        played = sac.learn(self.world, self.settings.seed, self.settings.episodes, self.settings.steps)
+        opening = list(itertools.islice(played, LEARNED))
+        for first in range(LEARNED, self.settings.episodes, LEARNED):
+            store.write_part(self.folder, task, first, list(itertools.islice(played, LEARNED)))
+        store.write_part(self.folder, task, 0, opening)
 
 
 def episode(world: World, settings: Settings, number: int) -> Episode:

@@ -4,6 +4,7 @@ It takes hours a task: the paper gave each agent a million steps or two. The epi
 as it got; there is no noise to tell, so it is noted as 0.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from papers.l2m.worlds import World, padded
 
 HIDDEN = [256, 256, 256]  # the paper's agents: three layers, batches of 128, 50 updates after every 50 steps
 BATCH, EVERY, WARM_UP = 128, 50, 1000
+AT_ONCE = 50  # episodes between two looks at what was played
 
 
-def learn(world: World, seed: int, episodes: int, steps: int | None, warm_up: int = WARM_UP) -> list[Episode]:
+def learn(world: World, seed: int, episodes: int, steps: int | None) -> Iterator[Episode]:
     """All `episodes` episodes that an agent plays while it learns, in order. steps: most of an episode (None: the world's own).
 
     Errors: Problem when stable-baselines3 is not installed.
@@ -33,13 +35,14 @@ def learn(world: World, seed: int, episodes: int, steps: int | None, warm_up: in
     horizon = min(steps or world.horizon, world.horizon)
     gym = watched(world, seed, horizon)
     agent = SAC(
-        "MlpPolicy", gym, batch_size=BATCH, train_freq=EVERY, gradient_steps=EVERY, learning_starts=warm_up,
+        "MlpPolicy", gym, batch_size=BATCH, train_freq=EVERY, gradient_steps=EVERY, learning_starts=WARM_UP,
         policy_kwargs={"net_arch": HIDDEN}, seed=episode_seed(seed, "agent", world.name, 0) % 2**31, device="cpu",
     )  # fmt: skip
-    while len(gym.unwrapped.played) < episodes:
-        left = episodes - len(gym.unwrapped.played)
-        agent.learn(left * horizon, reset_num_timesteps=False)
-    return list(gym.unwrapped.played[:episodes])
+    while episodes > 0:
+        agent.learn(min(episodes, AT_ONCE) * horizon, reset_num_timesteps=False)
+        yield from gym.played[:episodes]
+        episodes -= len(gym.played)
+        gym.played.clear()
 
 
 def watched(world: World, seed: int, horizon: int) -> Any:
