@@ -14,6 +14,7 @@ from common import analyse, checkpoint, loop, sweep
 from common.batches import Batches
 from common.build import build
 from common.places import runs_dir
+from common.record import RunFolder
 from papers.l2m.learners.keyed import count
 from tests import l2m_toy
 from tests.helpers import same, stored
@@ -117,6 +118,16 @@ def test_the_trace_has_both_readings_returns_and_the_share_of_modulated_steps(to
     assert ((trace["v_modulated"] >= 0) & (trace["v_modulated"] <= 1)).all()
     np.testing.assert_array_equal(np.unpackbits(trace["trained"], axis=1)[:, :4], [[0, 0, 1, 0], [0, 0, 0, 1]])
     assert ever.shape == trace["v_last"].shape == (3, 8)
+
+
+def test_every_method_begins_where_pre_training_ended(toy: None) -> None:
+    parent = sweep.expand("toy/pretrain", "smoke")[-1].run_id
+    ended = RunFolder(runs_dir() / parent).trace()
+    for case in ("FT", "prompt", "adapter", "L2P prefix", "L2M"):
+        trace = loop.run(spec(case)).trace()
+        np.testing.assert_array_equal(trace["v_returns"][0], ended["v_returns"][-1])  # the same policy, the same episodes
+        assert not trace["v_modulated"][0].any()
+        assert case == "FT" or trace["v_modulated"][-1].any()
 
 
 # --- modulators -----------------------------------------------------------------------------------------------------

@@ -120,8 +120,8 @@ def test_what_cannot_be_is_refused_before_anything_runs(target: str, over: dict[
 @pytest.mark.parametrize(
     ("case", "over", "told"),
     [
-        ("L2P-Pv2", {"model.old_keys": 5}, "prompts cannot be switched off"),
-        ("L2P-Pv2", {"learner.top": 50}, "the pool has 20"),
+        ("L2M", {"learner.kind": "prompt"}, "prompts cannot be switched off"),
+        ("L2M-oracle", {"learner.kind": "prompt", "learner.top": 50}, "the pool has 10"),
         ("L2M", {"learner.top": 2}, "takes one modulator of kind lora"),
         ("L2M-oracle", {"learner.pool": 1}, "fewer than one modulator for each of the 2 tasks"),
     ],

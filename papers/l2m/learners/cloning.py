@@ -6,6 +6,7 @@ micro-batch. AdamW without decay but on weights of linear layers; the gradient's
 
 import importlib
 from contextlib import nullcontext
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from papers.l2m.changes import Change
 from papers.l2m.model import MDDT
 from papers.l2m.policy import Acting
 from papers.l2m.rollouts import Playground
+from papers.l2m.sequences import Worlds
 from papers.l2m.shelf import Book
 from papers.l2m.windows import Windows
 
@@ -36,11 +38,11 @@ class Cloning(Learner):
     def __init__(self, setup: Setup, clip: float) -> None:
         super().__init__(setup)
         self.clip = clip
-        self.state |= {"groups": 1}
-        self._ground: Playground | None = None
+        self.state |= {"groups": 1, "begun": False}
 
     def begin(self, task: Task) -> None:
-        """Notes of how many micro-batches a batch is made."""
+        """Notes of how many micro-batches a batch is made, and that the method acts from now on."""
+        self.state["begun"] = True
         self.state["groups"] = len(self.data.stream.learned[task.index])
 
     def train_only(self, fast: dict[str, float] | None = None) -> None:
@@ -100,14 +102,15 @@ class Cloning(Learner):
     @torch.no_grad()
     def exam(self, held_out: Evaluation, seen: int) -> Exam:
         """Episodes of the played tasks: solved at any step. Beside it the score, solved at the last step, return, share of
-        modulated steps."""
+        modulated steps. Before the first task begins the net acts as it was pre-trained, without any modulator."""
         stream, episodes = self.data.stream, int(held_out.offsets[1])
         books = [stream.shelf[name] for name in stream.played]
-        policy = Acting(self.net, self.modulation, books, self.data.context)
+        how = self.modulation if self.state["begun"] else partial(Cloning.modulation, self)
+        policy = Acting(self.net, how, books, self.data.context)
         was_training = self.net.training
         self.net.eval()
         try:
-            found = self.ground().play(policy, episodes, self.seed, stream.worlds.horizon)
+            found = ground(tuple(stream.played), stream.worlds).play(policy, episodes, self.seed, stream.worlds.horizon)
         finally:
             self.net.train(was_training)
         policy.close()
@@ -121,14 +124,13 @@ class Cloning(Learner):
             {name: torch.as_tensor(np.array(value), dtype=torch.float32).flatten() for name, value in values.items()},
         )
 
-    def ground(self) -> Playground:
-        """The worlds of the played tasks, kept for the run."""
-        if self._ground is None:
-            worlds = self.data.stream.worlds
-            module, _, name = (worlds.make or "").rpartition(".")
-            make = getattr(importlib.import_module(module), name) if module else None
-            self._ground = Playground(self.data.stream.played, worlds.layout, 1, worlds.together, make)
-        return self._ground
+
+@lru_cache(maxsize=1)
+def ground(played: tuple[str, ...], worlds: Worlds) -> Playground:
+    """The worlds of the played tasks in this process, kept for the next run that plays the same: episodes depend on seeds alone."""
+    module, _, name = (worlds.make or "").rpartition(".")
+    make = getattr(importlib.import_module(module), name) if module else None
+    return Playground(list(played), worlds.layout, 1, worlds.together, make)
 
 
 def normalised(book: Book, ever: Any, returns: Any) -> Any:
