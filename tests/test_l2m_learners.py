@@ -125,7 +125,9 @@ def test_every_method_begins_where_pre_training_ended(toy: None) -> None:
     ended = RunFolder(runs_dir() / parent).trace()
     for case in ("FT", "prompt", "adapter", "L2P prefix", "L2M"):
         trace = loop.run(spec(case)).trace()
-        np.testing.assert_array_equal(trace["v_returns"][0], ended["v_returns"][-1])  # the same policy, the same episodes
+        np.testing.assert_array_equal(
+            trace["v_returns"][0], ended["v_returns"][-1]
+        )  # the same policy, the same episodes
         assert not trace["v_modulated"][0].any()
         assert case == "FT" or trace["v_modulated"][-1].any()
 

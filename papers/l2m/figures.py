@@ -48,7 +48,7 @@ def episodes(tables: Tables) -> "pd.DataFrame":
 def trade_off(tables: Tables) -> "Canvas":
     """Every method by its score on new tasks and the share of the pre-training score that it keeps; the sequence, single tasks."""
     specs = [spec for spec in ("sequence", "single") if len(tables.runs[tables.runs["spec"] == spec])]
-    figure, axes = style.sheet(1, len(specs), style.PAGE if len(specs) > 1 else style.COLUMN, 2.8)
+    figure, axes = style.sheet(1, len(specs), style.PAGE, 2.8)
     for axis, spec in zip(axes[0], specs, strict=True):
         for case, runs in cases_of(tables, spec).items():
             x, y = 100 * by_seed(runs, "new"), 100 * by_seed(runs, "retention")
@@ -100,16 +100,22 @@ def keys(tables: Tables) -> "Canvas":
     if not found:
         raise Problem("there are no choices of keys")
     figure, axes = style.sheet(1, len(found), style.PAGE, 2.8)
+    names = list(dict.fromkeys(name for facts in found.values() for name in facts["task"]))
     for axis, (case, facts) in zip(axes[0], found.items(), strict=True):
         first = facts[facts["run_id"] == facts["run_id"].iloc[0]]
-        table = first.pivot_table(index="task", columns="other", values="value", fill_value=0, sort=False)
+        table = first.pivot_table(index="task", columns="other", values="value", fill_value=0, sort=False).reindex(
+            names
+        )
         order = sorted(table.columns, key=lambda key: (key < 0, abs(key)))
         image = axis.imshow(table[order].to_numpy(), aspect="auto", cmap="viridis", vmin=0, vmax=1)
-        axis.axvline(sum(key >= 0 for key in order) - 0.5, color="white", lw=1)
+        if min(order) < 0:
+            axis.axvline(sum(key >= 0 for key in order) - 0.5, color="white", lw=1)
         axis.set_yticks(range(len(table)), table.index if axis is axes[0, 0] else [""] * len(table))
         axis.set(title=case, xlabel="key (those taken)", xticks=[])
     figure.colorbar(image, ax=axes[0, -1], label="share of windows")
-    footnote(figure, tables, "looked_at")
+    style.footnote(
+        figure, "first seed; right of the line: keys of pre-training tasks; the oracle plays no other tasks by keys"
+    )
     return figure
 
 
@@ -129,7 +135,7 @@ def queries(tables: Tables) -> "Canvas":
         raise Problem("there are no queries of L2M")
     run = points["run_id"].iloc[0]
     points, places = points[points["run_id"] == run], places[places["run_id"] == run]
-    figure, axes = style.sheet(1, 1, style.COLUMN, 3.0)
+    figure, axes = style.sheet(1, 1, style.PAGE, 3.4)
     axis: Any = axes[0, 0]
     names = list(dict.fromkeys(points["task"]))
     for name, colour in zip(names, style.graded(len(names)), strict=True):
@@ -140,10 +146,10 @@ def queries(tables: Tables) -> "Canvas":
         ("x", places[places["other"] < 0], "key of pre-training"),
     ):
         axis.plot(own["x"], own["y"], mark, ms=6, color="#d55e00", label=label if len(own) else "_")
-    reach = 1.6 * np.abs(points[["x", "y"]].to_numpy()).max()
+    reach = 1.1 * np.abs(points[["x", "y"]].to_numpy()).max()
     axis.set(xlabel="first direction", ylabel="second direction", xlim=(-reach, reach), ylim=(-reach, reach))
-    style.legend(figure, axes, columns=3)
-    footnote(figure, tables, "looked_at")
+    style.legend(figure, axes, columns=6)
+    style.footnote(figure, "first seed; cosines count: what lies outwards in one direction belongs together")
     return figure
 
 

@@ -116,5 +116,6 @@ MEASURES: dict[str, Callable[[Any], float]] = {
     "over_ft": partial(gain, "L2M", "FT", "new"),
     "joint_over_ft": partial(gain, "joint", "FT", "old"),
     "penalty_helps": partial(gain, "L2M", "no count penalty", "new"),
+    "fresh_helps": partial(gain, "L2M", "optimiser kept over switches", "new"),
     "pace_helps": partial(gain, "L2M", "keys at the common pace", "new"),
 }
