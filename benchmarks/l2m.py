@@ -157,7 +157,8 @@ def _data(folder: Path) -> None:
             np.save(folder / name / f"{word}.npy", values.astype(np.float32))
         flags = {word: np.ones(EPISODES, dtype=bool) for word in ("ever", "last")}
         sums = arrays["rewards"].reshape(EPISODES, STEPS).sum(1).astype(np.float32)
-        np.savez(folder / name / "episodes.npz", starts=starts, noise=np.zeros(EPISODES), returns=sums, **flags)
+        table: dict[str, Any] = {"starts": starts, "noise": np.zeros(EPISODES), "returns": sums, **flags}
+        np.savez(folder / name / "episodes.npz", **table)
     about = {"domain": "none", "dims": 4, "steps": rows, "episodes": EPISODES, "sha256": {}}
     whole = {"format": FORMAT, "layout": "none", "state": STATES, "action": 6, "versions": {}}
     write_json(folder / "index.json", whole | {"tasks": dict.fromkeys(TASKS, about)})
