@@ -81,10 +81,13 @@ def key(run: RunSpec) -> str:
     return json.dumps(science, sort_keys=True)
 
 
-def summary(requests: list[Request], updates: dict[str, int], setting: How = "auto") -> str:
-    """One line on what is carried out together and what is not, and why. updates: of each run, by its id."""
+def summary(requests: list[Request], updates: dict[str, int], setting: How = "auto", gpu: bool | None = None) -> str:
+    """One line on what is carried out together and what is not, and why.
+
+    updates: of each run, by its id. gpu: whether the runs will have one (None: where the machine does).
+    """
     unique = {r.run_id: r.run for r in requests}
-    gpu = bool(gpus.visible())
+    gpu = bool(gpus.visible()) if gpu is None else gpu
     why = {run_id: alone(run, setting, gpu, updates.get(run_id)) for run_id, run in unique.items()}
     groups = Counter(key(run) for run_id, run in unique.items() if why[run_id] is None)
     joined = sum(count for count in groups.values() if count > 1)

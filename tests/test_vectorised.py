@@ -83,9 +83,7 @@ def test_every_learner_leaves_the_same_bytes_as_alone(
     assert at_once(specs) == dict.fromkeys((s.run_id for s in specs), None)
     assert all(map(same_runs, results(specs), alone(specs, tmp_path, monkeypatch)))
     assert [one.apart for one in groups] == [0]
-    assert groups[0].why == (
-        ["its edit is made one by one: it looks at more than its arguments"] if learner == "gem" else []
-    )
+    assert groups[0].why == (["its edit: it looks at more than its arguments"] if learner == "gem" else [])
 
 
 @pytest.mark.parametrize(
@@ -275,6 +273,31 @@ def test_a_lock_lost_on_the_way_costs_that_member_alone(
     assert all(map(same_runs, results(specs[::2]), whole[::2]))
 
 
+def test_a_batch_that_is_given_up_says_so_and_why(small: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = [small("er", seed=seed) for seed in range(2)]
+    whole = alone(specs, tmp_path, monkeypatch)
+    update, made = group_of.Group.update, []
+
+    def broken(self: Any, *given: Any) -> None:
+        made.append(given)
+        if len(made) > 8:
+            raise ZeroDivisionError("a fault of ours")
+        update(self, *given)
+
+    monkeypatch.setattr(group_of.Group, "update", broken)
+    said: list[str] = []
+    found: dict[str, Exception | None] = {}
+    batch.run(specs, Place(device="cpu", save_every=5), [], found.__setitem__, said.append)
+    assert found == dict.fromkeys((spec.run_id for spec in specs), None)
+    assert all(map(same_runs, results(specs), whole))
+    assert len(said) == 1
+    assert said[0].endswith("from where it is saved: ZeroDivisionError: a fault of ours")
+    for spec in specs:
+        why = RunFolder(runs_dir() / spec.run_id).provenance()["apart"]
+        assert why[0] == "ZeroDivisionError: a fault of ours"
+        assert "in broken" in "".join(why[1:])
+
+
 @pytest.mark.parametrize(
     "over",
     [{"model.name": "small_cnn", "model.width": 4}, {"evaluation.gradients": True}],
@@ -287,6 +310,9 @@ def test_what_cannot_be_batched_is_carried_out_one_by_one(
     assert together.alone(specs[0], 8)
     monkeypatch.setattr(batch, "Group", lambda *_: pytest.fail("it was batched"))
     assert not any(at_once(specs).values())
+    reasons = [RunFolder(runs_dir() / spec.run_id).provenance()["apart"] for spec in specs]
+    assert reasons[0] == reasons[1]
+    assert "statistics of its batches" in reasons[0][0] or "evaluation.gradients" in reasons[0][0]
     assert all(map(same_runs, results(specs), alone(specs, tmp_path, monkeypatch)))
 
 
@@ -426,7 +452,10 @@ def test_a_sweep_is_grouped_by_itself_and_leaves_the_same_bytes(
 ) -> None:
     paper("many", {**TOY, "grid": {"optimiser.lr": [0.05, 0.1]}})
     requests = sweep.expand("toy", "smoke")
-    assert sorted(launched(requests, workers=2).done) == sorted(r.run_id for r in requests)
+    outcome = launched(requests, workers=2)
+    assert sorted(outcome.done) == sorted(r.run_id for r in requests)
+    assert outcome.together == "10 in batches of up to 8"
+    assert outcome.said == []
     assert batches_of(requests) == [5] * 10  # two groups for two workers
     assert all(
         map(same_runs, results([r.run for r in requests]), alone([r.run for r in requests], tmp_path, monkeypatch))
