@@ -172,7 +172,7 @@ def test_networks_have_the_released_numbers_of_parameters() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 20, 17)])
 def test_the_mnist_net_is_what_its_layers_say(shape: tuple[int, int, int]) -> None:
-    net = mnist_cnn(shape, 10)
+    net: Any = mnist_cnn(shape, 10)
     first, second = net.trunk[0].first, net.trunk[0].second
     plain = nn.Sequential(
         *(first, nn.MaxPool2d(2), nn.ReLU(), second, nn.MaxPool2d(2), nn.ReLU(), nn.Flatten()),

@@ -276,7 +276,8 @@ def test_a_lock_lost_on_the_way_costs_that_member_alone(
 def test_a_batch_that_is_given_up_says_so_and_why(small: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     specs = [small("er", seed=seed) for seed in range(2)]
     whole = alone(specs, tmp_path, monkeypatch)
-    update, made = group_of.Group.update, []
+    update = group_of.Group.update
+    made: list[Any] = []
 
     def broken(self: Any, *given: Any) -> None:
         made.append(given)
