@@ -149,7 +149,7 @@ def _target(options: argparse.Namespace, say: Any) -> int:
     elif options.verb == "cancel":
         say(verbs.cancel(options.target, options.tier, *asked), show.cancelled)
     elif options.verb == "figures":
-        say(verbs.figures(options.target, options.tier, *asked, quiet=options.json), show.paths)
+        say(verbs.figures(options.target, options.tier, *asked, quiet=options.json), show.drawn)
     elif options.verb == "claims":
         say(verbs.claims(options.target, options.tier, *asked), show.verdicts)
         if options.write:

@@ -19,7 +19,7 @@ def correct(learner: Learner, evaluation: Evaluation, seen: int, batch: int = 25
     learner.net.eval()
     hits = []
     for part in pieces(evaluation.x, count, batch):
-        logits = learner.predict(evaluation.x[part])
+        logits = learner.scores(evaluation, part)
         columns = None if evaluation.columns is None else evaluation.columns[part]
         hits.append(masked(logits, columns).argmax(1) == evaluation.y[part])
     learner.net.train(was_training)

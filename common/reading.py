@@ -161,6 +161,6 @@ def write_verdicts(target: str) -> list[str]:
     for paper in papers_of(target):
         for tier in TIERS:
             stored = tables(paper, tier)
-            if not stored.runs.empty:
+            if (stored.folder / "runs.csv").exists():  # not while the runs of a tier are still being made
                 report.store_verdicts(paper, stored, claims(paper, tier))
     return report.write_readmes()

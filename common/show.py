@@ -145,6 +145,11 @@ def paths(values: list[str]) -> str:
     return "\n".join(values)
 
 
+def drawn(values: list[str]) -> str:
+    """The files made, one a line, or why there is none."""
+    return paths(values) or "nothing to draw: no complete runs here (replicate status says what is missing)"
+
+
 def outcome(value: dict[str, Any]) -> str:
     """What ran, the verdicts (or, of overridden settings, what was measured) and the figures."""
     lines = [f"{len(value['done'])} runs done, {len(value['before'])} were done before, {len(value['failed'])} failed"]

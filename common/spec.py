@@ -5,6 +5,8 @@ parent and the version of each part). Folders, devices, workers and log periods 
 """
 
 import dataclasses
+import importlib
+import importlib.util
 import json
 import math
 from dataclasses import dataclass, field
@@ -324,7 +326,15 @@ def impossible(spec: RunSpec) -> list[str]:
         found.append(f"model.convs is {convs}, but a VGG-{depth} has {depth - 3} convolutions. Lower it.")
     if isinstance(least, int) and isinstance(memory, int) and memory < least:
         found.append(f"learner.memory is {memory}, fewer than one sample for each of the {least} {what}. Raise it.")
-    return found
+    return found + _of_papers(spec)
+
+
+def _of_papers(spec: RunSpec) -> list[str]:
+    """The same from `impossible(spec)` in papers/<paper>/checks.py, of every paper that a part comes from."""
+    names = [part.name.split(".") for kind in (*parts.KINDS, *parts.OPTIONAL) if (part := getattr(spec, kind))]
+    modules = sorted({f"papers.{words[1]}.checks" for words in names if words[0] == "papers"})
+    there = [importlib.import_module(name) for name in modules if importlib.util.find_spec(name)]
+    return [sentence for module in there for sentence in module.impossible(spec)]
 
 
 def _least_memory(spec: RunSpec) -> tuple[Any, str]:

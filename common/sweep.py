@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from common import weights
 from common.errors import Missing, Problem, Problems, nearest
 from common.places import ROOT
 from common.spec import RunSpec, part_of, resolve
@@ -151,6 +152,7 @@ def _requests(
                 "parent": None if parent is None else {"run": parent.run_id, "take": raw["parent"].get("take", "trunk")}
             }
             run = resolve({"seed": seed, **raw, **identity}, digest(str(raw.get("data"))))
+            run = replace(run, model=replace(run.model, settings=weights.filled(run.model.settings)))
             found.append(Request(run, paper, spec, tier, case, () if parent is None else (parent,)))
         except Problem as problem:
             problems.add(f"{paper}/{spec}" + (f" ({case})" if case else ""), problem)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from common import loop, sweep, verbs
+from common import loop, reading, report, sweep, verbs
 from common.cli import VERBS, main
 from common.errors import Problem
 from common.places import ROOT, results_dir, runs_dir
@@ -107,6 +107,24 @@ def test_status_follows_a_run(paper: Write, said: Callable[..., str]) -> None:
     assert f"{other.run_id}  50 %" in text
     rows = json.loads(said("status", "toy", "--json"))
     assert {r["run"]: r["state"] for r in rows} == {one.run_id: "done", other.run_id: "interrupted"}
+
+
+def test_figures_of_nothing_say_so(paper: Write, said: Callable[..., str]) -> None:
+    paper("one", TOY)
+    assert "nothing to draw" in said("figures", "toy")
+    assert json.loads(said("figures", "toy", "--json")) == []
+
+
+def test_verdicts_are_written_of_stored_tables_alone(paper: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    paper("one", TOY)
+    loop.run(sweep.expand("toy/one", "smoke")[0].run)  # a sweep that is still under way has no tables yet
+    asked: list[Path] = []
+    monkeypatch.setattr(report, "write_readmes", lambda: asked)
+    monkeypatch.setattr(report, "store_verdicts", lambda paper, stored, rows: asked.append(stored.folder))
+    monkeypatch.setattr(reading, "claims", lambda paper, tier: [])
+    assert verbs.write_verdicts("toy") == []
+    verbs.tables("toy", "smoke", store=True)
+    assert verbs.write_verdicts("toy") == [results_dir() / "toy" / "smoke"]
 
 
 def test_show_says_where_a_run_came_from(paper: Write, said: Callable[..., str]) -> None:

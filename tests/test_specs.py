@@ -1,13 +1,14 @@
 """Every spec of every paper: resolves, and at the smoke tier runs."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from common import analyse, loop, specfiles, sweep, verbs
+from common import analyse, loop, specfiles, sweep, verbs, weights
 from common.errors import Problem
-from common.places import ROOT
+from common.places import ROOT, runs_dir
 from common.streams import data
 from common.words import seed_list
 
@@ -20,7 +21,7 @@ TIERED = [
 ]
 SMOKE = [name for name, tier in TIERED if tier == "smoke"]
 SHORT = {"budget.iterations": 2, "budget.epochs": None, "evaluation.samples": 5}
-LATER = re.compile(r"The data set '\w+' .* is not in |To get it: |Nothing is selected by ")
+LATER = re.compile(r"The (data set|weights) '[\w.]+' .*(is|are) not in |To get (it|them): |Nothing is selected by ")
 
 
 def problems(name: str, tier: str) -> list[str]:
@@ -58,17 +59,30 @@ def test_specs_of_other_tiers_lack_nothing_but_data_and_selected_settings(
     for message in problems(name, tier):
         assert LATER.search(message), message
     monkeypatch.setattr(data, "digest", lambda _: "as if it were here")
+    monkeypatch.setattr(weights, "filled", lambda settings: settings)
     for message in problems(name, tier):
         assert "Nothing is selected by " in message
 
 
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where whole parent runs are kept for all tests of this file: they take seconds each."""
+    return tmp_path_factory.mktemp("pretrained")
+
+
 @pytest.mark.parametrize("name", SMOKE)
-def test_each_case_of_each_smoke_spec_runs(name: str) -> None:
+def test_each_case_of_each_smoke_spec_runs(name: str, pretrained: Path) -> None:
     requests = sweep.expand(name, "smoke", SHORT, seeds=[0])
     if requests[0].run.stream.name == "recurring":  # its hundreds of tasks are alike
         requests = sweep.expand(name, "smoke", SHORT | {"stream.tasks": 6}, seeds=[0])
     first = {(r.spec, r.case): r for r in reversed(requests)}
-    for request in sorted(first.values(), key=lambda r: bool(r.run.analysis)):  # parents first
+    for request in sorted(first.values(), key=requests.index):  # parents first
+        if f"{request.paper}/{request.spec}" != name and not request.run.analysis and request.run.budget.epochs:
+            kept = pretrained / request.run_id  # a parent, which no override makes short
+            if not kept.exists():
+                shutil.copytree(loop.run(request.run).path, kept)
+            shutil.copytree(kept, runs_dir() / request.run_id, dirs_exist_ok=True)
+            continue
         folder = (analyse.run if request.run.analysis else loop.run)(request.run)
         status = folder.status()
         assert status["state"] == "done"

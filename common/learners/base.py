@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from common.learners.memory import Memory
 from common.ranks import Ranks
-from common.streams.resident import Batch, Resident
+from common.streams.resident import Batch, Evaluation, Resident
 from common.streams.stream import Task
 
 Params = dict[str, Tensor]
@@ -145,6 +145,10 @@ class Learner(LightningModule):
     def predict(self, x: Tensor) -> Tensor:
         """Scores [B, classes] by which held-out samples are classified: the logits, unless a learner has its own rule."""
         return self.apply_net(self.live, x)
+
+    def scores(self, evaluation: Evaluation, part: slice) -> Tensor:
+        """`predict` of those samples of the evaluation set; for a learner that keeps something of each of them."""
+        return self.predict(evaluation.x[part])
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Mean cross-entropy over the columns that count for each sample."""

@@ -6,6 +6,7 @@ from common.streams.cifar import CIFAR10, CIFAR100
 from common.streams.folders import DOMAINNET, FOLDER, MINI, TINY
 from common.streams.formats import DIGITS, IDX, Layout, Shape
 from common.streams.parquet import PARQUET
+from common.streams.renditions import DOMAINNET_LISTS, IMAGENET_R
 from common.streams.transfer import AIRCRAFT, CINIC_180K, FLOWERS, FOOD, PETS, STL10, SVHN, TEXTURES
 
 
@@ -173,6 +174,25 @@ SOURCES: dict[str, Source] = {
         std=RGB_STD,
         by_hand="clipart, painting, real and sketch from http://ai.bu.edu/M3SDA/ (cleaned version), with the "
         "folder splits_mini of list files from https://github.com/KaiyangZhou/Dassl.pytorch (DATASETS.md)",
+    ),
+    "imagenet_r": Source(
+        title="ImageNet-R",
+        places=(Place(IMAGENET_R, "imagenet-r"),),
+        shape=(3, 256, 256),
+        counts=(24000, 6000),
+        mean=RGB_MEAN,
+        std=RGB_STD,
+        by_hand="imagenet-r.tar from https://github.com/hendrycks/imagenet-r, unpacked, with a folder splits of the lists "
+        "imagenet-r_train.yaml and imagenet-r_test.yaml from https://github.com/GT-RIPL/CODA-Prompt (dataloaders/splits)",
+    ),
+    "domainnet": Source(
+        title="DomainNet (the release's lists)",
+        places=(Place(DOMAINNET_LISTS, "domainnet"),),
+        shape=(3, 256, 256),
+        mean=RGB_MEAN,
+        std=RGB_STD,
+        by_hand="the domains from http://ai.bu.edu/M3SDA/ (cleaned version), unpacked, with a folder splits of the lists "
+        "domainnet_train.yaml and domainnet_test.yaml from https://github.com/GT-RIPL/CODA-Prompt (dataloaders/splits)",
     ),
     "cinic10": Source(
         title="CINIC-10 (90,000 train)",

@@ -1,0 +1,1 @@
+"""CODA-Prompt and its field, compared on equal terms."""
