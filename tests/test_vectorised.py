@@ -53,6 +53,12 @@ def results(specs: list[RunSpec]) -> list[Any]:
     return [stored(runs_dir() / spec.run_id) for spec in specs]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def first_backward() -> None:
+    """torch starts autograd's threads at a process's first backward; one under a capture would forbid every later fork."""
+    torch.ones(1, requires_grad=True).sum().backward()
+
+
 @pytest.fixture
 def groups(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every group that is made, with the number of updates that it did not make at once in `apart`."""
@@ -121,18 +127,8 @@ def test_other_settings_and_members_that_differ(
 
 def test_half_precision(small: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     specs = [small("ewc", {"precision": "bf16-mixed"}, seed=seed) for seed in range(2)]
-    in_child(lambda: at_once(specs))
+    at_once(specs)
     assert all(map(same_runs, results(specs), alone(specs, tmp_path, monkeypatch)))
-
-
-def in_child(work: Callable[[], object]) -> None:
-    """Does it in a process of its own: after some captures torch's autograd does not let a process fork any more."""
-    child = os.fork()
-    if not child:
-        torch.set_num_threads(1)
-        work()
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_batch_is_filled_up_only_where_that_changes_nothing(small: Make) -> None:
@@ -373,7 +369,7 @@ def test_a_learner_that_looks_at_values(small: Make, tmp_path: Path, monkeypatch
     (tmp_path / "own" / "own_looking.py").write_text("VERSION = 1\n" + OWN)
     monkeypatch.syspath_prepend(str(tmp_path / "own"))
     specs = [small("own_looking.Looks", seed=seed) for seed in range(2)]
-    in_child(lambda: at_once(specs))
+    at_once(specs)
     assert all(map(same_runs, results(specs), alone(specs, tmp_path, monkeypatch)))
 
 
