@@ -29,6 +29,10 @@ class Bar:
         self.bar.update(updates - self.last.get(run_id, 0))
         self.last[run_id] = updates
 
+    def said(self, text: str) -> None:
+        """A line above the bar."""
+        self.bar.write(text, file=sys.stderr)  # stdout may be JSON
+
     def over(self, run_id: str, failure: str | None) -> None:
         """A run is over."""
         total = RunFolder(runs_dir() / run_id).status().get("total", 0)
@@ -36,4 +40,4 @@ class Bar:
         self.finished += 1
         self.bar.set_description(f"{self.finished}/{self.runs} runs", refresh=False)
         if failure is not None:
-            self.bar.write(f"failed: {run_id}: {failure}", file=sys.stderr)  # stdout may be JSON
+            self.said(f"failed: {run_id}: {failure}")

@@ -27,13 +27,18 @@ from common.worker import LEFT, heeded, work
 
 @dataclass
 class Outcome:
-    """What became of a launch: ids of runs done now, done before; under way in another process, and failed (id -> reason)."""
+    """What became of a launch: ids of runs done now, done before; under way in another process, and failed (id -> reason).
+
+    together: what was carried out at once. said: what workers said of batches, such as why one was given up.
+    """
 
     done: list[str] = field(default_factory=list)
     before: list[str] = field(default_factory=list)
     elsewhere: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     stopped: bool = False
+    together: str = ""
+    said: list[str] = field(default_factory=list)
 
     def over(self, run_id: str, failure: str | Busy | None) -> None:
         """Notes what a worker says of a run that is over."""
@@ -90,6 +95,8 @@ def run_local(
     if not waiting:
         return outcome
     count = min(settings.workers or cores(), len(waiting))
+    gpu = settings.device != "cpu" and bool(gpus.visible())
+    outcome.together = together.summary(list(waiting.values()), updates, settings.together, gpu)
     asked = _asked_to_stop() if stop is None else contextlib.nullcontext(stop)
     with Bar(sum(updates.get(i, 1) for i in waiting), len(waiting), quiet) as bar, asked as stop_now:
         _Pool(count, settings, waiting, updates, outcome, bar, stop_now).work()
@@ -230,6 +237,9 @@ class _Pool:
         if kind == "progress":
             for run_id, updates in value.items():
                 self.bar.at(run_id, updates)
+        elif kind == "said":
+            self.outcome.said.append(value)
+            self.bar.said(value)
         elif value == LEFT:
             self.outcome.stopped = True
             self.busy.pop(k, None)

@@ -153,6 +153,8 @@ def drawn(values: list[str]) -> str:
 def outcome(value: dict[str, Any]) -> str:
     """What ran, the verdicts (or, of overridden settings, what was measured) and the figures."""
     lines = [f"{len(value['done'])} runs done, {len(value['before'])} were done before, {len(value['failed'])} failed"]
+    lines += [f"small runs at once: {value['together']}"] if value["together"] else []
+    lines += [f"  {text}" for text in value["said"]]
     lines += [f"  under way elsewhere: {reason}" for reason in value["elsewhere"].values()]
     lines += [f"  failed {run}: {reason}" for run, reason in value["failed"].items()]
     if value["stopped"]:

@@ -67,6 +67,9 @@ def work(pipe: Any, settings: "Settings", gpu: str | None) -> None:
     def over(run_id: str, answer: str | Busy | None) -> None:
         pipe.send(("over", (run_id, answer)))
 
+    def say(text: str) -> None:
+        pipe.send(("said", text))
+
     while not stop["asked"]:
         try:
             requests = pipe.recv()
@@ -75,7 +78,7 @@ def work(pipe: Any, settings: "Settings", gpu: str | None) -> None:
         if requests is None:
             return
         try:
-            _carry_out(requests, place, under_way, over)
+            _carry_out(requests, place, under_way, over, say)
         except loop.Stopped:
             with contextlib.suppress(OSError):
                 pipe.send(("over", LEFT))
@@ -83,9 +86,16 @@ def work(pipe: Any, settings: "Settings", gpu: str | None) -> None:
 
 
 def _carry_out(
-    requests: "list[Request]", place: "Place", under_way: list[str], over: Callable[[str, str | Busy | None], None]
+    requests: "list[Request]",
+    place: "Place",
+    under_way: list[str],
+    over: Callable[[str, str | Busy | None], None],
+    say: Callable[[str], None],
 ) -> None:
-    """Nothing; `over` has been told of every run. under_way: holds the ids of those that `place.watch` speaks of."""
+    """Nothing; `over` has been told of every run, and `say` what a user may want to know of a batch of them.
+
+    under_way: holds the ids of those that `place.watch` speaks of.
+    """
     from common import analyse, loop, table
     from common.vectorised import loop as batch
 
@@ -100,7 +110,7 @@ def _carry_out(
         over(run_id, answer(run_id, error))
 
     if len(requests) > 1:
-        batch.run([request.run for request in requests], place, under_way, ended)
+        batch.run([request.run for request in requests], place, under_way, ended, say)
         return
     run = requests[0].run
     under_way[:] = [run.run_id]

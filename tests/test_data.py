@@ -136,7 +136,10 @@ def test_digits_are_embedded_and_standardised_over_all_images() -> None:
     assert images.train.labels.dtype == np.int64
 
 
-@pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST/raw"), ("fashion_mnist", "FashionMNIST/raw")])
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("mnist", "MNIST/raw"), ("fashion_mnist", "FashionMNIST/raw"), ("kmnist", "KMNIST/raw")],
+)
 def test_idx_files_plain_or_packed_are_the_same_data_set(home: Path, name: str, folder: str) -> None:
     arrays = mnist(home / folder, ".gz")
     images = data.load(name)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from lightning import Fabric
+from torch import nn
 from torch.func import functional_call, grad, vmap
 
 from common import analyse, loop
@@ -167,6 +168,31 @@ def test_networks_have_the_released_numbers_of_parameters() -> None:
         cifar_resnet((3, 32, 32), 10, depth=21)
     with pytest.raises(Problem, match="16 pixels or more"):
         mnist_cnn((1, 8, 8), 10)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 20, 17)])
+def test_the_mnist_net_is_what_its_layers_say(shape: tuple[int, int, int]) -> None:
+    net: Any = mnist_cnn(shape, 10)
+    first, second = net.trunk[0].first, net.trunk[0].second
+    plain = nn.Sequential(
+        *(first, nn.MaxPool2d(2), nn.ReLU(), second, nn.MaxPool2d(2), nn.ReLU(), nn.Flatten()),
+        *(*net.trunk[1:], net.head),
+    )
+    x, y = torch.randn(7, *shape), torch.arange(7)
+    found = [logits_and_gradients(each, net, x, y) for each in (net, plain)]
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    assert len(found[0]) == 9
+    with torch.inference_mode():
+        whole = net(x)
+        torch.testing.assert_close(whole, found[1][0], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(whole, torch.cat([net(part) for part in x.split(2)]), rtol=1e-5, atol=1e-7)
+
+
+def logits_and_gradients(net: nn.Module, parameters_of: nn.Module, x: torch.Tensor, y: torch.Tensor) -> list[Any]:
+    logits = net(x)
+    loss = nn.functional.cross_entropy(logits, y)
+    return [logits.detach(), *torch.autograd.grad(loss, list(parameters_of.parameters()))]
 
 
 @pytest.mark.parametrize(

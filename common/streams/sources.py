@@ -111,6 +111,23 @@ SOURCES: dict[str, Source] = {
             ("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310"),
         ),
     ),
+    "kmnist": Source(
+        title="Kuzushiji-MNIST",
+        places=(Place(IDX, "KMNIST/raw"), Place(IDX, "kmnist"), Place(PARQUET, "kmnist")),
+        shape=(1, 28, 28),
+        classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+        counts=(60000, 10000),
+        mean=(0.1918,),
+        std=(0.3483,),
+        torchvision="KMNIST",
+        exact=True,
+        md5=(
+            ("train-images-idx3-ubyte.gz", "bdb82020997e1d708af4cf47b453dcf7"),
+            ("train-labels-idx1-ubyte.gz", "e144d726b3acfaa3e44228e80efcd344"),
+            ("t10k-images-idx3-ubyte.gz", "5c965bf0a639b31b8f53240b1b52f4d7"),
+            ("t10k-labels-idx1-ubyte.gz", "7320c461ea6c1c855c0b718fb2a4b134"),
+        ),
+    ),
     "cifar10": Source(
         title="CIFAR-10",
         places=(

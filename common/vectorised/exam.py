@@ -20,7 +20,8 @@ MOST_BYTES = 2**28  # of held-out samples side by side; above that they are meas
 class Exam:
     """The held-out samples of all members as stacked tensors, of which each member's own become parts."""
 
-    def __init__(self, runs: list[Run]) -> None:
+    def __init__(self, runs: list[Run], apart: Callable[[str], None]) -> None:
+        self.apart = apart  # told why members are measured one by one
         self.learners = [run.learner for run in runs]
         self.batch = runs[0].place.evaluation_batch
         sets = [run.held_out for run in runs]
@@ -52,8 +53,9 @@ class Exam:
         if samples not in self.known:
             try:
                 self.known[samples] = Learned(self.learners, _right, inputs)
-            except Unfit:
+            except Unfit as unfit:
                 self.known[samples] = None
+                self.apart(f"its evaluation: {unfit}")
         return self.known[samples]
 
 

@@ -41,10 +41,10 @@ class Group:
         alone = [getattr(learner.optimiser, "optimizer", learner.optimiser) for learner in self.learners]
         self.optimiser = stacks.Optimiser(self.params, alone, [run.spec.optimiser for run in runs])
         self.facts = GroupFacts([run.facts for run in runs])
-        self.exam = Exam(runs)
         self.known: dict[Any, Known | None] = {}
         self.fillable: dict[Any, bool] = {}
         self.why: list[str] = []
+        self.exam = Exam(runs, self._apart)
         self.states: Any = None  # the members' states as one while they are joined, else None
         self.gathered = False  # whether the stacked optimiser's state is the one that counts
         self.fresh = runs[0].spec.optimiser.settings.get("fresh", True)
@@ -203,8 +203,12 @@ class Group:
                 self.known[key] = self._learn((self.params, self.states, batch))
             except Unfit as unfit:
                 self.known[key] = None
-                self.why.append(str(unfit))
+                self._apart(f"its update: {unfit}")
         return self.known[key]
+
+    def _apart(self, why: str) -> None:
+        if why not in self.why:
+            self.why.append(why)
 
     def _learn(self, inputs: tuple[Params, Any, Batch]) -> "Known":
         terms = Learned(self.learners, gradients, inputs)
@@ -217,7 +221,7 @@ class Group:
                     raise Unfit("it looks at more than its arguments")
                 edit = Learned(self.learners, lambda learner: learner.edit, (grads, *inputs))
             except Unfit as unfit:
-                self.why.append(f"its edit is made one by one: {unfit}")
+                self._apart(f"its edit: {unfit}")
         if type(self.one).after is not Learner.after:
             after = Learned(self.learners, lambda learner: learner.after, (grads, self.params, *inputs[:2]))
         return Known(terms, edit, after)

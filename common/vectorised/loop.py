@@ -1,6 +1,8 @@
 """A group of runs from top to bottom: their locks, and the loop of common/loop.py for all of them in lockstep."""
 
 import contextlib
+import sys
+import traceback
 from collections.abc import Callable
 
 import torch
@@ -11,6 +13,7 @@ from common import loop as lone
 from common.batches import Batches
 from common.checkpoint import Cursor
 from common.errors import Busy, Problem
+from common.files import write_json
 from common.loop import Place, Run, evaluate_at
 from common.places import runs_dir
 from common.ranks import Ranks
@@ -21,6 +24,7 @@ from common.vectorised.capture import unfit
 from common.vectorised.group import Group
 
 Over = Callable[[str, Exception | None], None]
+Say = Callable[[str], None]
 END = (10**18, 0)  # later than any place of a stream
 
 
@@ -50,15 +54,24 @@ class Seat:
                 self.stack.__exit__(type(error), error, None)
 
 
-def run(specs: list[RunSpec], place: Place, under_way: list[str], over: Over) -> None:
+def to_stderr(text: str) -> None:
+    """Says it where no launcher listens."""
+    print(text, file=sys.stderr)
+
+
+def run(specs: list[RunSpec], place: Place, under_way: list[str], over: Over, say: Say = to_stderr) -> None:
     """Nothing; `over` has been told of every run that it is done, or what kept it from that.
 
     under_way: holds the ids of the runs that `place.watch` speaks of.
     A run that another process holds is left out. What goes wrong in the group as a whole is nobody's fault: each run is
-    then taken up alone, from where it is saved. Errors: Stopped when `place.stop` asked to leave; all are saved.
+    then taken up alone, from where it is saved; `say` is told so with the reason, which stands in the runs' provenance too.
+    Errors: Stopped when `place.stop` asked to leave; all are saved.
     """
-    if len(specs) == 1 or unfit(specs[0], place.device):
+    if len(specs) == 1:
         return _one_by_one(specs, place, under_way, over)
+    if why := unfit(specs[0], place.device):
+        say(f"{len(specs)} runs that belong together are carried out one by one: {why}")
+        return _one_by_one(specs, place, under_way, over, [why])
     seats: list[Seat] = []
     for spec in specs:
         try:
@@ -74,28 +87,35 @@ def run(specs: list[RunSpec], place: Place, under_way: list[str], over: Over) ->
     under_way[:] = [seat.spec.run_id for seat in seats]
     try:
         if seats:
-            _lockstep(seats, place)
+            _lockstep(seats, place, say)
     except (Stopped, KeyboardInterrupt) as stop:
         for seat in seats:
             seat.leave(stop)
         raise
     except (
         Exception
-    ):  # a lock that was lost, no memory, a fault of ours: alone, a run does not depend on its neighbours
+    ) as error:  # a lock that was lost, no memory, a fault of ours: alone, no run depends on its neighbours
         for seat in seats:
             seat.leave()
-        return _one_by_one([seat.spec for seat in seats], place, under_way, over)
+        why = f"{type(error).__name__}: {error}"
+        say(f"a batch of {len(seats)} runs is given up, and each goes on alone from where it is saved: {why}")
+        told = [why] if isinstance(error, Busy | Problem) else [why, *traceback.format_exception(error)]
+        return _one_by_one([seat.spec for seat in seats], place, under_way, over, told)
     for seat in seats:
         seat.leave()
         over(seat.spec.run_id, None)
     return None
 
 
-def _one_by_one(specs: list[RunSpec], place: Place, under_way: list[str], over: Over) -> None:
+def _one_by_one(
+    specs: list[RunSpec], place: Place, under_way: list[str], over: Over, why: list[str] | None = None
+) -> None:
     for spec in specs:
         under_way[:] = [spec.run_id]
         try:
-            lone.run(spec, place)
+            folder = lone.run(spec, place)
+            if why:
+                _noted(folder, why)
         except Stopped:
             raise
         except Exception as error:
@@ -104,7 +124,15 @@ def _one_by_one(specs: list[RunSpec], place: Place, under_way: list[str], over: 
             over(spec.run_id, None)
 
 
-def _lockstep(seats: list[Seat], place: Place) -> None:
+def _noted(folder: RunFolder, why: list[str]) -> None:
+    """Nothing; the provenance says why the run, or a part of its updates, was made apart from those it belongs with."""
+    before = folder.provenance()
+    write_json(
+        folder.path / "provenance.json", before | {"apart": list(dict.fromkeys([*before.get("apart", []), *why]))}
+    )
+
+
+def _lockstep(seats: list[Seat], place: Place, say: Say) -> None:
     """All runs to their ends. Who was interrupted earlier in its stream goes first, until it has met the others."""
     going = seats
     while going:
@@ -115,6 +143,10 @@ def _lockstep(seats: list[Seat], place: Place) -> None:
         _advance(group, until, place)
         for seat, numbers in zip(behind, group.numbers, strict=True):
             seat.numbers = numbers
+            if group.why:
+                _noted(seat.folder, group.why)
+        if group.why:
+            say(f"of {len(behind)} runs carried out at once, some work is done one by one: {'; '.join(group.why)}")
         going = [seat for seat in going if _position(seat) < END]
 
 

@@ -15,7 +15,7 @@ from common import style
 from common.drawings import Figure, data_titles
 from common.table import Tables
 from papers.scole.curves import MASK_COLOURS, MASKS, cells, of_mask, over_tasks, references
-from papers.scole.panels import fact_curve, footnote, line, per_class, task_axis
+from papers.scole.panels import fact_curve, footnote, level, line, per_class, task_axis
 from papers.scole.reported import BALANCED, UNBALANCED
 from papers.scole.tables import TABLES
 
@@ -48,6 +48,7 @@ def accumulation(tables: Tables) -> "Canvas":
                     clip_on=False,
                 )
         task_axis(axis, MASKS[mask])
+    level(axes.flat)
     style.legend(figure, axes, 6)
     footnote(figure, tables, "accumulation", "marks at the right edge: all classes at once")
     return figure
@@ -63,6 +64,7 @@ def by_mask(spec: str, setting: str, words: str, tables: Tables) -> "Canvas":
         for value, colour in zip(values_of, style.graded(len(values_of)), strict=True):
             line(axis, points, own[own[setting] == value], colour, words.format(value))
         task_axis(axis, MASKS[mask])
+    level(axes.flat)
     style.legend(figure, axes)
     footnote(figure, tables, spec)
     return figure
@@ -76,8 +78,10 @@ def cycle(tables: Tables) -> "Canvas":
     for mask, own in of_mask(rows):
         line(axis, points, own, MASK_COLOURS[mask], MASKS[mask])
     axis.axvspan(1, 5, color=style.MUTED, alpha=0.15, lw=0)
-    axis.text(2.2, 96, "usual\nbenchmark", ha="center", va="top", size=7, color=style.MUTED)
+    where = axis.get_xaxis_transform()
+    axis.text(2.2, 0.98, "usual\nbenchmark", ha="center", va="top", size=7, color=style.MUTED, transform=where)
     task_axis(axis, "")
+    level([axis])
     style.legend(figure, axes)
     footnote(figure, tables, "cycle")
     return figure
@@ -103,8 +107,8 @@ def balanced(tables: Tables) -> "Canvas":
     axis.set(
         xlabel="frequency of a class (classes per task / classes)",
         ylabel="expected accuracy, normalised",
-        ylim=(0, 1.1),
     )
+    axis.set_ylim(bottom=0)
     style.legend(figure, axes, 2)
     footnote(figure, tables, "balanced", "crosses: from a bitmap")
     return figure
@@ -138,9 +142,8 @@ def unbalanced(tables: Tables) -> "Canvas":
         )
         axis.plot(10 ** np.array(UNBALANCED["log10 p"]), 100 * np.array(UNBALANCED["fit"]), ":", color="black", lw=0.9,
                   label="fit in the paper's figure (read off a bitmap; Tiny-ImageNet)")  # fmt: skip
-        axis.set(xscale="log", xlabel="probability that the class is in a task")
-        style.percent(axis, "expected accuracy (%)")
-        axis.set_title(MASKS[mask])
+        axis.set(xscale="log", xlabel="probability that the class is in a task", title=MASKS[mask])
+    level(axes.flat, "expected accuracy (%)")
     style.legend(figure, axes, 3)
     footnote(figure, tables, "unbalanced_classes")
     return figure
@@ -160,7 +163,7 @@ def replay(tables: Tables) -> "Canvas":
         style.bars(axis, q, 100 * values, colours[str(case)], f"replay: {case}")
     axis.axvspan(0.01, 0.1, color=style.MUTED, alpha=0.15, lw=0)
     axis.set(xscale="log", xlabel="probability that the class is in a task")
-    style.percent(axis, "expected accuracy (%)")
+    level([axis], "expected accuracy (%)")
     style.legend(figure, axes, 3)
     footnote(figure, tables, "replay_classes")
     return figure
@@ -181,7 +184,7 @@ def forgetting(tables: Tables) -> "Canvas":
             style.band(axis, done, 100 * values, colour, label)
         axis.axvline(float(own["stream.tasks"].iloc[0]) / 2, color=style.MUTED, lw=0.6)
         axis.set(xlabel="tasks done", title=MASKS[mask])
-        style.percent(axis)
+    level(axes.flat)
     style.legend(figure, axes)
     footnote(figure, tables, "forgetting")
     return figure
@@ -202,7 +205,7 @@ def retention(tables: Tables) -> "Canvas":
         axis.set_xscale("symlog", linthresh=1)
         axis.set_xticks(lags, [str(lag) for lag in lags])
         axis.set(xlabel="tasks since the class was last trained", title=MASKS[mask])
-        style.percent(axis)
+    level(axes.flat)
     style.legend(figure, axes, 6)
     footnote(figure, tables, "accumulation")
     return figure
@@ -221,32 +224,33 @@ def probes(tables: Tables) -> "Canvas":
             )
         task_axis(axis, MASKS[mask])
         axis.set_xticks([0.5, 1, 10, 100], ["0", "1", "10", "100"])
+    level(axes.flat)
     style.legend(figure, axes)
     footnote(figure, tables, "frozen_probes")
     return figure
 
 
 def weights(tables: Tables) -> "Canvas":
-    """Root mean square change of each layer's weights a task, and the norm of the gradient, over tasks."""
+    """Root mean square change of weights a task (first layer and head), and the norm of the gradient, over tasks."""
     rows, facts, scalars = tables.where(spec="frozen_probes"), tables.facts, tables.scalars
     figure, axes = style.sheet(1, 2, style.PAGE, 2.2)
     for mask, own in of_mask(rows):
         moved = facts[facts["run_id"].isin(list(own["run_id"])) & (facts["quantity"] == "weight change")]
-        layers = [name for name in moved["layer"].unique()]
-        for layer, how in zip(layers, ("-", "--", ":", "-.", *["-"] * len(layers)), strict=False):
+        layers = moved["layer"].unique()
+        for layer, word, how in ((layers[0], "first layer", "-"), (layers[-1], "head", "--")):
             wide = moved[moved["layer"] == layer].pivot_table(
                 index="run_id", columns="after", values="value", observed=True
             )
             after = wide.columns.to_numpy(dtype=float)
             span = np.diff(np.r_[0, after])
-            style.band(axes[0, 0], after, wide.to_numpy() / span, MASK_COLOURS[mask], f"{layer}, {MASKS[mask]}", how)
+            style.band(axes[0, 0], after, wide.to_numpy() / span, MASK_COLOURS[mask], f"{word}, {MASKS[mask]}", how)
         runs = tables.where(spec="frozen")
         runs = runs[runs["learner.mask"] == mask]
         wide = scalars[scalars["run_id"].isin(list(runs["run_id"]))].assign(run_id=lambda t: t["run_id"].astype(str))
         norms = wide.pivot(index="run_id", columns="update", values="grad_plasticity").to_numpy()
         edges = np.unique(np.geomspace(1, norms.shape[1], 30).astype(int))
         binned = np.stack([np.nanmean(norms[:, a:b], axis=1) for a, b in itertools.pairwise(edges)], axis=1)
-        style.band(axes[0, 1], edges[1:], binned, MASK_COLOURS[mask], MASKS[mask])
+        style.band(axes[0, 1], edges[1:], binned, MASK_COLOURS[mask])
     axes[0, 0].set(xscale="log", yscale="log", xlabel="tasks done", ylabel="RMS weight change a task")
     axes[0, 1].set(xscale="log", yscale="log", xlabel="updates made", ylabel="gradient norm")
     style.legend(figure, axes, 4)
@@ -256,7 +260,7 @@ def weights(tables: Tables) -> "Canvas":
 
 STUDIES = {
     "epochs": ("budget.epochs", "epochs a task: {:g}"),
-    "fresh": ("optimiser.fresh", "Adam's state anew: {}"),
+    "fresh": ("optimiser.fresh", "Adam's state begun anew: {}"),
     "width": ("model.hidden", "hidden {}"),
     "corruption": ("stream.corruption", "{}"),
     "architectures": ("case", "{}"),
@@ -270,7 +274,8 @@ def studies(tables: Tables) -> "Canvas":
     figure, axes = style.sheet(-(-len(names) // 2), 2, style.PAGE, 2.0)
     for axis, name in zip(axes.flat, names, strict=False):
         rows, (setting, words) = tables.where(spec=name), STUDIES[name]
-        setting = "model.width" if name == "width" and rows[setting].isna().all() else setting
+        if name == "width" and rows[setting].isna().all():
+            setting, words = "model.width", "width {:g}"
         keys = sorted(cells(rows, setting), key=lambda key: (len(str(key[0])), str(key[0])))
         for key, colour in zip(keys, style.graded(len(keys)), strict=True):
             own = rows[rows[setting] == key[0]]
@@ -279,7 +284,8 @@ def studies(tables: Tables) -> "Canvas":
                 how = ":" if both and mask != "none" else "-"
                 line(axis, points, some, colour, "" if how == ":" else words.format(key[0]), how)
         task_axis(axis, name)
-        axis.legend(loc="lower right")
+        axis.legend(loc="upper left")
+    level(axes.flat[: len(names)])
     for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
     style.footnote(figure, f"{', '.join(data_titles(tables.runs[tables.runs['spec'].isin(names)]))}; dotted: with mask")

@@ -1,5 +1,6 @@
 """Parts that the figures of SCoLe share: curves over tasks, facts of analyses as arrays, axes, the footnote."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,14 +41,20 @@ def fact_curve(facts: "pd.DataFrame", rows: "pd.DataFrame", quantity: str) -> tu
 
 
 def task_axis(axis: "Axes", title: str) -> None:
-    """Nothing; tasks done on a logarithmic x axis, accuracy in percent on y."""
+    """Nothing; tasks done on a logarithmic x axis."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set(xlabel="tasks done", title=title)
-    style.percent(axis)
+
+
+def level(axes: "Iterable[Axes]", label: str = "accuracy (%)") -> None:
+    """Nothing; one y axis for all panels, from 0 to the next multiple of 25 percent above what is drawn."""
+    panels = list(axes)
+    for axis in panels:
+        style.percent(axis, label, high=style.span(*panels)[1])
 
 
 def footnote(figure: "Canvas", tables: Tables, spec: str, words: str = "") -> None:
