@@ -34,10 +34,9 @@ def plan(value: dict[str, Any]) -> str:
     ]
     lines += [f"  {name}: {count} runs" for name, count in value["specs"].items()]
     if missing:
-        lines.append(
-            f"about {duration(value['seconds'])} on {value['workers']} cores (from {value['estimated_from']}), "
-            f"about {value['memory_mb']} MB of memory, {value['updates']:,} updates"
-        )
+        time = f"about {duration(value['seconds'])} on {value['workers']} cores (from {value['estimated_from']}), "
+        time = "" if value["unknown_time"] == missing else time  # the line below says so
+        lines.append(f"{time}about {value['memory_mb']} MB of memory, {value['updates']:,} updates")
         lines.append(f"small runs at once: {value['together']}")
     if value["unknown_time"]:
         lines.append(f"time of {value['unknown_time']} runs unknown: nothing like them was timed yet")

@@ -1,5 +1,8 @@
-"""What several tests share: small settings, and the comparison of two finished runs to the last bit."""
+"""What several tests share: small settings, a kill at a chosen update, and the comparison of finished runs to the last bit."""
 
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +60,22 @@ def same(one: tuple[bytes, dict[str, np.ndarray]], other: tuple[bytes, dict[str,
 def same_weights(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
     """Whether two networks are the same to the last bit."""
     return one.keys() == other.keys() and all(one[n].tobytes() == other[n].tobytes() for n in one)
+
+
+def killed(carry_out: Callable[[Callable[[int, int], None]], object], at: int) -> None:
+    """Nothing; `carry_out(watch)` was killed by SIGKILL right after update `at`, in a child process."""
+    import torch
+
+    child = os.fork()
+    if not child:
+        torch.set_num_threads(1)
+
+        def watch(updates: int, total: int) -> None:
+            if updates == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        carry_out(watch)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGKILL

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from common import loop, reading, report, sweep, verbs
+from common import loop, reading, report, show, sweep, verbs
 from common.cli import VERBS, main
 from common.errors import Problem
 from common.places import ROOT, results_dir, runs_dir
@@ -82,6 +82,21 @@ def test_plan_counts_what_is_missing_and_runs_nothing(paper: Write, said: Callab
     assert "4 runs, 1 complete, 3 to run" in said("plan", "toy")
     assert "2 runs" in said("plan", "toy", "optimiser.lr=0.5")
     assert "3 runs" in said("plan", "toy", "--seeds", "0-2", "optimiser.lr=0.5")
+
+
+def test_plan_claims_no_time_where_nothing_is_known() -> None:
+    known = {
+        "target": "toy",
+        "tier": "smoke",
+        "runs": 2,
+        "complete": 0,
+        "missing": ["a", "b"],
+        "specs": {},
+        "seconds": 0.0,
+    }
+    known |= {"workers": 2, "estimated_from": "arithmetic", "memory_mb": 500, "updates": 8, "together": "2 alone"}
+    assert "about 0 s" not in show.plan(known | {"unknown_time": 2})
+    assert "about 2 min on 2 cores" in show.plan(known | {"unknown_time": 1, "seconds": 91.0})
 
 
 def test_overrides_may_stand_anywhere(paper: Write, said: Callable[..., str]) -> None:

@@ -48,12 +48,11 @@ def test_every_command_works(readme, command, workplace):
     if command.startswith("make "):
         assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), flags=re.M)
         return
-    if re.search(
-        "--tier (small|full)", command
-    ):  # hours, and data of one's own: planned, or refused for what is missing
+    if re.search("--tier (small|full)", command):  # hours, and data of one's own, of which the tests have none: planned
         done = run(command.replace("replicate run ", "replicate plan ").replace(" --on slurm", ""), workplace)
+        assert done.returncode == 1
+        assert LACKING.search(done.stderr), done.stderr
         assert "Traceback" not in done.stderr
-        assert done.returncode == 0 or LACKING.search(done.stderr), done.stderr
         return
     done = run(command, workplace)
     assert done.returncode == 0, done.stderr

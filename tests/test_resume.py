@@ -18,6 +18,7 @@ from common.places import runs_dir
 from common.record import RunFolder
 from common.spec import RunSpec
 from tests.helpers import LEARNERS, same, stored
+from tests.helpers import killed as kill_after
 
 UPDATES = 36  # three tasks of twelve updates
 BATCHNORM = {"model.name": "small_cnn", "model.width": 4, "model.norm": "batch"}
@@ -25,20 +26,8 @@ ADAM = {"optimiser.name": "adam", "optimiser.lr": 0.01}
 
 
 def killed(spec: RunSpec, at: int, **place: Any) -> None:
-    """Carries the run out in a child process that is killed by SIGKILL right after update `at`."""
-    child = os.fork()
-    if not child:
-        torch.set_num_threads(1)
-
-        def watch(updates: int, total: int) -> None:
-            if updates == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        loop.run(spec, Place(watch=watch, **{"save_every": 7, **place}))
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status)
-    assert os.WTERMSIG(status) == signal.SIGKILL
+    """Carries the run out until it is killed after update `at`."""
+    kill_after(lambda watch: loop.run(spec, Place(watch=watch, **{"save_every": 7, **place})), at)
 
 
 def uninterrupted(spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, dict[str, Any]]:

@@ -1,7 +1,5 @@
 """Runs carried out as one batch leave the bytes that they leave alone, whatever the learner, the optimiser and the kill."""
 
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from common.vectorised.capture import Unfit, captured
 from common.vectorised.lift import Program, same
 from common.vectorised.stacks import Optimiser, stacked
 from tests.helpers import LEARNERS, stored
+from tests.helpers import killed as kill_after
 from tests.helpers import same as same_runs
 
 Make = Callable[..., RunSpec]
@@ -149,19 +148,8 @@ def test_a_batch_is_filled_up_only_where_that_changes_nothing(small: Make) -> No
 
 
 def killed(specs: list[RunSpec], at: int, **place: Any) -> None:
-    """Carries the batch out in a child process that is killed by SIGKILL right after update `at`."""
-    child = os.fork()
-    if not child:
-        torch.set_num_threads(1)
-
-        def watch(updates: int, total: int) -> None:
-            if updates == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        at_once(specs, watch=watch, **place)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status)
+    """Carries the batch out until it is killed after update `at`."""
+    kill_after(lambda watch: at_once(specs, watch=watch, **place), at)
 
 
 @pytest.mark.parametrize(
