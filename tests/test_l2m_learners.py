@@ -2,10 +2,13 @@
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from lightning import Fabric
@@ -15,7 +18,17 @@ from common.batches import Batches
 from common.build import build
 from common.places import runs_dir
 from common.record import RunFolder
+from papers.l2m.changes import Change
+from papers.l2m.collection import collect
+from papers.l2m.learners import cloning
 from papers.l2m.learners.keyed import count
+from papers.l2m.model import mddt
+from papers.l2m.paths import Recorded, paths
+from papers.l2m.playing import Settings
+from papers.l2m.policy import Acting
+from papers.l2m.rollouts import episode_seed
+from papers.l2m.sequences import sequences
+from papers.l2m.windows import Windows
 from tests import l2m_toy
 from tests.helpers import same, stored
 
@@ -352,6 +365,26 @@ def test_batches_are_a_function_of_their_address(toy: None) -> None:
     assert not torch.equal(one.x, other.x)
 
 
+def test_a_pre_trained_net_is_measured_once_for_all_methods(toy: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloning, "_first_exams", {})
+    played: list[str] = []
+    play = cloning.Cloning.played
+    monkeypatch.setattr(cloning.Cloning, "played", lambda self, *asked: played.append("") or play(self, *asked))
+    exams = []
+    for case, over in (("FT", {}), ("L2M", {}), ("L2M", {"evaluation.samples": 3})):
+        stream, learner = build(spec(case, over), Fabric(accelerator="cpu", devices=1))
+        exams.append(learner.exam(learner.data.evaluation(over.get("evaluation.samples", 2), 0), 0))
+    assert exams[0] is exams[1]
+    assert len(played) == 2
+    with torch.no_grad():
+        learner.net.head.bias.add_(1)
+    learner.exam(learner.data.evaluation(2, 0), 0)
+    assert len(played) == 3
+    learner.begin(stream.tasks[0])
+    learner.exam(learner.data.evaluation(2, 0), 1)
+    assert len(played) == 4
+
+
 # --- what is looked at afterwards -------------------------------------------------------------------------------------
 
 
@@ -378,3 +411,39 @@ def test_facts_of_the_final_model(toy: None, paper: Callable[..., Path], case: s
     assert keys["other"].min() < 0
     assert len(facts[facts["quantity"] == "query"]) == 4 * 5
     assert sorted(facts[facts["quantity"] == "place"]["other"]) == list(range(-5, 6))
+
+
+def test_recorded_states_are_those_that_the_policy_met(toy: None) -> None:
+    learner = built("FT")
+    learner.net.eval()
+    stream = learner.data.stream
+    books = [stream.shelf[name] for name in stream.played]
+    acting = Acting(learner.net, learner.modulation, books, learner.data.context)
+    recorded = Recorded(acting)
+    ground = cloning.ground(tuple(stream.played), stream.worlds)
+    found = ground.play(recorded, 1, 0)
+    plain = ground.play(Acting(learner.net, learner.modulation, books, learner.data.context), 1, 0)
+    assert np.array_equal(found.returns, plain.returns)
+    assert [len(states) for states in recorded.states] == found.lengths.ravel().tolist()
+    first = ground.stage.begin([(name, episode_seed(0, "rollout", name, 0)) for name in stream.played])
+    assert np.array_equal(np.stack([states[0] for states in recorded.states]), first)
+
+
+def test_the_hand_is_recorded_in_the_tasks_that_are_learned(tmp_path: Path) -> None:
+    tasks = ["door-close", "coffee-button"]
+    collect(tmp_path / "data", Settings(tasks, 1, 3, [0.0], "disjoint", None, 0))
+    stream = sequences(tmp_path / "data", 0, learn=tasks[1:], play=tasks, context=2, actions=4, horizon=3)
+    net = mddt(stream.shape, 64, width=16, depth=1, attention_heads=2)
+    learner = SimpleNamespace(data=Windows(stream), net=net.eval(), seed=0, modulation=partial(still, net))
+    facts = pd.DataFrame(paths(learner))  # type: ignore[arg-type]
+    assert set(facts["task"]) == {"coffee-button"}
+    assert facts.groupby("quantity")["other"].apply(list).to_dict() == {"expert_path": [0, 1, 2], "path": [0, 1, 2]}
+    starts = facts[facts["other"] == 0][["x", "y", "value"]].to_numpy()
+    assert np.array_equal(starts[0], starts[1])
+    ends = facts[facts["other"] == 2][["x", "y", "value"]].to_numpy()
+    assert not np.allclose(ends[0], ends[1])
+
+
+def still(net: Any, tokens: torch.Tensor, there: torch.Tensor, played: Any) -> Any:
+    """No modulation."""
+    return Change(), None

@@ -145,6 +145,21 @@ def test_the_query_is_the_mean_of_the_state_tokens_that_are_there() -> None:
     torch.testing.assert_close(query[1], tokens[1, :, 0].mean(0))
 
 
+def test_a_query_after_a_layer_is_of_the_hidden_states_that_the_unmodulated_net_has_there() -> None:
+    model, x = net(), windows()
+    tokens, there = model.trunk.embed(x), model.trunk.split(x)[-1]
+    model.query_layer = 1
+    h = model.trunk.blocks[0](tokens.flatten(1, 2), 0, Change(), None).view_as(tokens)
+    query = model.query(tokens, there)
+    torch.testing.assert_close(query, (h[:, :, 0] * there).sum(1) / there.sum(1))
+    assert not query.requires_grad
+    model.query_layer = 2
+    assert not torch.allclose(model.query(tokens, there), query)
+    later = x.clone()  # actions of the last step are unknown while it acts: the query does not see them
+    later[:, -1, model.trunk.states + 1 : -2] = 0.5
+    torch.testing.assert_close(model.query(model.trunk.embed(later), there), model.query(tokens, there))
+
+
 # --- acting ---------------------------------------------------------------------------------------------------------
 
 

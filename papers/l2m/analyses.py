@@ -12,7 +12,9 @@ from common import checkpoint
 from common.analyse import Trained
 from common.places import runs_dir
 from common.rng import generator
+from papers.l2m.learners.cloning import Cloning
 from papers.l2m.learners.pools import Pool
+from papers.l2m.paths import paths
 
 VERSION = 1
 
@@ -23,13 +25,15 @@ def last(trained: Trained, *, samples: int = 200, shown: int = 40) -> Iterator[d
     moved: how many numbers of the parent's weights are others now. active_share: parameters of one modulator against those
     of the trunk's blocks. key: how often `samples` stored windows of a task take a key, as the policy does while it acts
     (keys of pre-training tasks have numbers below 0). query, place: `shown` windows a task, and keys, on the two main directions
-    of all queries.
+    of all queries. path, expert_path: see paths.py.
     """
     spec = trained.spec
     assert spec.parent is not None
     before, after = checkpoint.read_weights(runs_dir() / spec.parent["run"]), trained.weights()
     yield {"quantity": "moved", "value": sum(int((after[name] != old).sum()) for name, old in before.items())}
     learner = trained.learner
+    if isinstance(learner, Cloning):
+        yield from paths(learner)
     if not isinstance(learner, Pool):
         return
     blocks = sum(p.numel() for p in learner.net.trunk.blocks.parameters())

@@ -20,6 +20,9 @@ def impossible(spec: RunSpec) -> list[str]:
     width, heads = (spec.model.settings.get(key, 1) for key in ("width", "attention_heads"))
     if spec.model.name.startswith(HERE) and width % heads:
         found.append(f"model.attention_heads is {heads}, which does not divide model.width {width}.")
+    layer, depth = (spec.model.settings.get(key, 0) for key in ("query_layer", "depth"))
+    if spec.model.name.startswith(HERE) and not 0 <= layer <= depth:
+        found.append(f"model.query_layer is {layer}, but the model has layers 0 (embedded tokens) to {depth}.")
     if spec.learner.name.startswith(HERE):
         found += [] if spec.model.name.startswith(HERE) else [f"{spec.learner.name} needs the model {HERE}model.mddt."]
         found += (

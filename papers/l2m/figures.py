@@ -8,7 +8,7 @@ from common import style
 from common.drawings import Figure
 from common.errors import Problem
 from common.table import Tables
-from papers.l2m.panels import METHODS, by_seed, cases_of, footnote, scored
+from papers.l2m.panels import METHODS, by_seed, cases_of, footnote, listed, scored
 from papers.l2m.statistics import picture
 from papers.l2m.tables import TABLES
 
@@ -102,10 +102,8 @@ def keys(tables: Tables) -> "Canvas":
     figure, axes = style.sheet(1, len(found), style.PAGE, 2.8)
     names = list(dict.fromkeys(name for facts in found.values() for name in facts["task"]))
     for axis, (case, facts) in zip(axes[0], found.items(), strict=True):
-        first = facts[facts["run_id"] == facts["run_id"].iloc[0]]
-        table = first.pivot_table(index="task", columns="other", values="value", fill_value=0, sort=False).reindex(
-            names
-        )
+        shares = first_of(facts).pivot_table(index="task", columns="other", values="value", fill_value=0, sort=False)
+        table = shares.reindex(names)
         order = sorted(table.columns, key=lambda key: (key < 0, abs(key)))
         image = axis.imshow(table[order].to_numpy(), aspect="auto", cmap="viridis", vmin=0, vmax=1)
         if min(order) < 0:
@@ -172,6 +170,39 @@ def ablations(tables: Tables) -> "Canvas":
     return figure
 
 
+def paths(tables: Tables) -> "Canvas":
+    """The hand in the first episode of each new task, seen from above and its height: the scripted expert, and some methods."""
+    shown = ("FT", "L2M without old keys", "L2M", "L2M-oracle")
+    found = {case: own for case in shown if len(own := first_of(facts_of(tables, case, "path")))}
+    if not found:
+        raise Problem("no episode was recorded")
+    runs = tables.where(spec="sequence")
+    names = listed(runs["stream.learn"].iloc[0])
+    expert = first_of(facts_of(tables, next(iter(found)), "expert_path"))
+    lines = [("expert", expert, "#000000", ":"), *((case, own, *METHODS[case]) for case, own in found.items())]
+    figure, axes = style.sheet(2, len(names), style.PAGE, 1.7)
+    for (above, height), name in zip(axes.T, names, strict=True):
+        for label, facts, colour, line in lines:
+            own = facts[facts["task"] == name].sort_values("other")
+            above.plot(100 * own["x"], 100 * own["y"], line, color=colour, label=label, lw=0.9)
+            height.plot(own["other"], 100 * own["value"], line, color=colour, label=label, lw=0.9)
+        above.plot(*(100 * own[axis].iloc[0] for axis in ("x", "y")), "o", color="#000000", ms=3)
+        above.set_title(name, loc="left")
+        above.set(xlabel="to the right (cm)", ylabel="forward (cm)", aspect="equal")
+        above.set_adjustable("datalim")
+        height.set(xlabel="step", ylabel="height (cm)")
+    style.legend(figure, axes, columns=5)
+    style.footnote(
+        figure, "the hand of the robot, after the sequence; one episode, the same for all; first seed; dot: start"
+    )
+    return figure
+
+
+def first_of(facts: "pd.DataFrame") -> "pd.DataFrame":
+    """The facts of the first run among them."""
+    return facts[facts["run_id"] == facts["run_id"].iloc[0]] if len(facts) else facts
+
+
 FIGURES = {
     "data": Figure(data, ("trajectories",), "The collected episodes: reward a step by task and noise."),
     "trade_off": Figure(
@@ -183,5 +214,6 @@ FIGURES = {
     "over_updates": Figure(over_updates, ("sequence",), "New and pre-training tasks over the sequence."),
     "keys": Figure(keys, ("looked_at",), "Which keys each task takes at the end."),
     "queries": Figure(queries, ("looked_at",), "Queries and keys on two directions."),
+    "paths": Figure(paths, ("looked_at", "sequence"), "How the hand moves in an episode of each new task."),
     "ablations": Figure(ablations, ("ablation",), "What L2M's scores hang on."),
 }

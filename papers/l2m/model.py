@@ -110,19 +110,27 @@ class Trunk(nn.Module):
             h = block(h, layer, change, cache)
         return self.last(h[:, front:])
 
+    @torch.no_grad()
+    def passed(self, tokens: Tensor, layers: int) -> Tensor:
+        """[B, K, A + 3, D]: tokens of windows after that many layers, unmodulated and without a gradient."""
+        h = self.drop(tokens.flatten(1, 2))
+        for layer, block in enumerate(self.blocks[:layers]):
+            h = block(h, layer, Change(), None)
+        return h.view_as(tokens)
+
 
 class MDDT(nn.Module):
     """trunk, head, and the keys of pre-training tasks where a spec asks for them (learners/keys.py trains them).
 
-    A learner may add a modulator, and keys to choose one by.
+    A learner may add a modulator, and keys to choose one by. query_layer: layers that a query's tokens have passed.
     """
 
     modulator: Any
     keys: nn.Parameter
 
-    def __init__(self, trunk: Trunk, old_keys: int) -> None:
+    def __init__(self, trunk: Trunk, old_keys: int, query_layer: int = 0) -> None:
         super().__init__()
-        self.trunk, self.head = trunk, nn.Linear(trunk.width, BINS)
+        self.trunk, self.head, self.query_layer = trunk, nn.Linear(trunk.width, BINS), query_layer
         _begin(self.head)
         first = torch.empty(old_keys, trunk.width).uniform_(-1, 1)
         self.old_keys = nn.Parameter(first) if old_keys else None
@@ -137,7 +145,9 @@ class MDDT(nn.Module):
         return self.head(h[:, :, 1 : self.trunk.actions + 1])
 
     def query(self, tokens: Tensor, there: Tensor) -> Tensor:
-        """[B, D]: mean of the state tokens over the time steps that are there [B, K, 1]."""
+        """[B, D]: mean of the state tokens over the time steps that are there [B, K, 1]; after `query_layer` layers unmodulated."""
+        if self.query_layer:
+            tokens = self.trunk.passed(tokens, self.query_layer)
         return (tokens[:, :, 0] * there).sum(1) / there.sum(1).clamp(min=1)
 
 
@@ -159,7 +169,8 @@ def mddt(
     dropout: float = 0.1,
     types: bool = False,
     old_keys: int = 0,
+    query_layer: int = 0,
 ) -> MDDT:
     """The paper's "40M" model, or one of another size. types: an embedding of the kind of token. old_keys: keys of the
-    pre-training tasks."""
-    return MDDT(Trunk(shape, width, depth, attention_heads, dropout, types), old_keys)
+    pre-training tasks. query_layer: how many layers of the frozen net a query's tokens have passed (the paper: none)."""
+    return MDDT(Trunk(shape, width, depth, attention_heads, dropout, types), old_keys, query_layer)

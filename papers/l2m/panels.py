@@ -25,15 +25,15 @@ METHODS: dict[str, tuple[str, str]] = {
     "prompt tuning": ("#56b4e9", "-"),
     "prefix tuning": ("#56b4e9", "--"),
     "P-tuning v2": ("#56b4e9", ":"),
-    "EWC": ("#0173b2", "-"),
-    "L2": ("#0173b2", "--"),
+    "EWC": ("#029e73", "-"),
+    "L2": ("#029e73", "--"),
     "L2P-PT": ("#de8f05", "-"),
     "L2P-PreT": ("#de8f05", "--"),
     "L2P-Pv2": ("#de8f05", ":"),
     "L2M without old keys": ("#d55e00", ":"),
     "L2M-IA3": ("#d55e00", "--"),
     "L2M": ("#d55e00", "-"),
-    "L2M-oracle": ("#029e73", "-"),
+    "L2M-oracle": ("#cc78bc", "-"),
 }
 # mean success on CW10 at the end (last step), as PSEC (arXiv 2502.05932) repeats the paper's table: a secondary source
 SECONDARY = {
