@@ -430,8 +430,8 @@ def test_recorded_states_are_those_that_the_policy_met(toy: None) -> None:
 
 
 def test_the_hand_is_recorded_in_the_tasks_that_are_learned(tmp_path: Path) -> None:
-    tasks = ["door-close", "coffee-button"]
-    collect(tmp_path / "data", Settings(tasks, 1, 3, [0.0], "disjoint", None, 0))
+    tasks = ["handle-press", "coffee-button"]
+    collect(tmp_path / "data", Settings(tasks, 1, 60, [0.0], "disjoint", None, 0))
     stream = sequences(tmp_path / "data", 0, learn=tasks[1:], play=tasks, context=2, actions=4, horizon=3)
     net = mddt(stream.shape, 64, width=16, depth=1, attention_heads=2)
     learner = SimpleNamespace(data=Windows(stream), net=net.eval(), seed=0, modulation=partial(still, net))
