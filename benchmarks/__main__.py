@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from benchmarks import coda_prompt, commands, loop, probing, scole, vectorised
+from benchmarks import coda_prompt, commands, l2m, l2m_worlds, loop, probing, scole, vectorised
 from common.files import write_json
 from common.places import results_dir
 from common.provenance import code_version
@@ -18,7 +18,11 @@ LIMITS = {
     "SCoLe: ours / hand-written": 1.15,
     "SCoLe: ours / released way": 0.4,
     "SCoLe: ours, log-spaced evaluation / released way": 0.2,
+    "evaluation: policy seconds, batched / one environment after the other": 1 / 3,
     "8 seeds at once / 1 seed: MLP 64-128-10, finetune": 2.0,
+    "L2M update / hand-written": 1.15,
+    "L2M: modulators of each sample / one for all": 1.2,
+    "L2M: windows gathered / update": 0.1,
     "s: replicate list": 0.5,
     "s: replicate status stability_gap": 0.5,
     "s: replicate claims --help": 0.5,
@@ -29,13 +33,14 @@ LIMITS = {
 LEAST = {
     "CODA-P step: released recipe / ours": 1.8,
     "CODA-P evaluation: released recipe / ours": 3.0,
+    "L2M: acting one after the other / at once": 3.0,
 }
 
 
 def main() -> int:
     """Exit code 1 when a limit is passed."""
-    measured = loop.measure() | vectorised.measure() | probing.measure()
-    measured |= scole.measure() | coda_prompt.measure() | commands.measure()
+    measured = loop.measure() | vectorised.measure() | probing.measure() | scole.measure()
+    measured |= coda_prompt.measure() | l2m_worlds.measure() | l2m.measure() | commands.measure()
     for name, value in measured.items():
         limit = LIMITS.get(name)
         against = "" if limit is None else f"  (limit {limit:g}{', PASSED OVER' if value > limit else ''})"

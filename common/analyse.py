@@ -1,11 +1,14 @@
-"""Analyses of finished runs: build the parent as it ended, hand it to the analysis, store the facts it gives.
+"""Runs that train nothing: analyses of finished runs, and collections, which make data. Both give facts, which are stored.
 
 An analysis is a function `analysis(trained, *, setting=..., ...)` that yields facts, mappings of plain values such as
 {"layer": "conv3", "quantity": "rank", "value": 12}. It is a run like any other: its own folder, resumed by starting anew.
+A collection is a function `collection(making, *, setting=..., ...)`: it writes its data into `making.folder`, and yields facts
+on them. Resumed, it is called anew, and goes on from what is whole in the folder.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +19,9 @@ from common.build import build, fabric_for
 from common.errors import Problem
 from common.files import read_json
 from common.learners.base import Learner
-from common.loop import Place, introduce
+from common.loop import Place, introduce, write_origin
 from common.places import runs_dir
+from common.products import product
 from common.progress import Clock
 from common.record import RunFolder
 from common.sitting import Stopped, sitting
@@ -46,6 +50,17 @@ class Trained:
         return checkpoint.read_weights(self.folder.path, updates)
 
 
+@dataclass(frozen=True)
+class Making:
+    """What a collection is told: where its data go, its seed, whether it is asked to stop (it then raises Stopped), and whom
+    to tell that it is alive."""
+
+    folder: Path
+    seed: int
+    stop: Callable[[], bool]
+    alive: Callable[[], None]
+
+
 def trained(run_id: str, device: str = "auto") -> Trained:
     """A finished run, ready to be looked into. Errors: Problem when it is not done, or made by other code."""
     folder = RunFolder(runs_dir() / run_id)
@@ -64,7 +79,7 @@ def trained(run_id: str, device: str = "auto") -> Trained:
 
 
 def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
-    """The folder of the finished analysis; does nothing when it is done. Errors: as loop.run."""
+    """The folder of the finished analysis or collection; does nothing when it is done. Errors: as loop.run."""
     place = place or Place()
     folder = RunFolder(runs_dir() / spec.run_id)
     if folder.done():
@@ -73,14 +88,18 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
         clock = Clock(status["seconds"])
         status |= {"sittings": status["sittings"] + 1, "updates": 0, "total": 1}
         folder.write_status(**status)
-        facts = []
-        for fact in _facts(spec, place, folder):
-            facts.append(fact)
-            if place.stop():
-                raise Stopped
+
+        def alive() -> None:
             if clock.report_now(place.status_seconds):
                 still_held()
                 folder.write_status(**status | {"seconds": clock.seconds()})
+
+        facts = []
+        for fact in _collected(spec, place, folder, alive) if spec.collection else _facts(spec, place, folder):
+            facts.append(fact)
+            if place.stop():
+                raise Stopped
+            alive()
         still_held()
         folder.write_facts(facts)
         folder.write_status(**status | {"state": "done", "updates": 1, "seconds": clock.seconds()})
@@ -96,3 +115,11 @@ def _facts(spec: RunSpec, place: Place, folder: RunFolder) -> Iterator[Fact]:
     analysis = parts.find("analysis", spec.analysis.name).load()
     with torch.random.fork_rng():
         yield from analysis(found, **spec.analysis.settings)
+
+
+def _collected(spec: RunSpec, place: Place, folder: RunFolder, alive: Callable[[], None]) -> Iterator[Fact]:
+    assert spec.collection is not None
+    write_origin(folder, spec, {"digest": "", "text": f"makes {spec.data}", "lossy": False}, "cpu")
+    collection = parts.find("collection", spec.collection.name).load()
+    making = Making(product(spec.run_id), spec.seed, place.stop, alive)
+    yield from collection(making, **spec.collection.settings)

@@ -32,6 +32,9 @@ class Batches:
 
     def new(self, step: int) -> np.ndarray:
         """Rows of the new samples: every epoch in its own random order, the last batch of an epoch as short as it is."""
+        drawn = self.learner.data.drawn(self.task, step, self.size, self.seed)
+        if drawn is not None:
+            return drawn
         epoch, place = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             order = generator(self.seed, "order", self.task.index, epoch).permutation(len(self.rows))

@@ -11,11 +11,10 @@ from common.errors import Problem
 from common.learners.base import Learner, Setup
 from common.places import runs_dir
 from common.process_group import together
+from common.products import handle
 from common.ranks import Ranks
 from common.rng import torch_seed
 from common.spec import RunSpec
-from common.streams import data
-from common.streams.resident import Resident
 from common.streams.stream import Stream
 
 
@@ -33,7 +32,7 @@ def fabric_for(device: str, precision: str, processes: int = 1) -> Fabric:
 def build(spec: RunSpec, fabric: Fabric, ranks: Ranks | None = None) -> tuple[Stream, Learner]:
     """The stream and the learner of a spec, on Fabric's device, with weights drawn from the seed (or the parent's)."""
     stream = build_stream(spec)
-    resident = Resident(stream, fabric.device)
+    resident = stream.resident(fabric.device)
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(spec.seed, "weights"))
         net = _load("model", spec)(resident.shape, stream.classes, **spec.model.settings)
@@ -54,7 +53,7 @@ def build(spec: RunSpec, fabric: Fabric, ranks: Ranks | None = None) -> tuple[St
 
 def build_stream(spec: RunSpec) -> Stream:
     """The stream of a spec; needs its data set, but neither torch nor a device."""
-    made: Stream = _load("stream", spec)(data.load(spec.data), spec.seed, **spec.stream.settings)
+    made: Stream = _load("stream", spec)(handle(spec.data, spec.maker), spec.seed, **spec.stream.settings)
     return made
 
 

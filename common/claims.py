@@ -13,7 +13,7 @@ from common.errors import Problem
 from common.fields import Field, fitting, is_choice, is_count, is_number, is_text, nearest_of, or_null, shown
 
 TIERS = ("smoke", "small", "full")
-MARKS = ("verified", "recalled", "derived", "measured")
+MARKS = ("verified", "secondary", "recalled", "derived", "measured")
 RULES = ("at_least", "at_most", "reported")
 # What a tier may expect, and the verdict that then counts as expected.
 EXPECTATIONS = {

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from common import networks, table
+from common.products import handle
 from common.spec import RunSpec
 from common.streams import data
 from common.streams.stream import Stream
@@ -16,12 +17,12 @@ PROCESS_MB = 500  # a worker with torch, before any data
 
 
 @cache
-def _stream(name: str, stream: str, settings: str, seed: int) -> Stream:
+def _stream(name: str, maker: str | None, stream: str, settings: str, seed: int) -> Stream:
     import json
 
     from common import parts
 
-    made: Stream = parts.find("stream", stream).load()(data.load(name), seed, **json.loads(settings))
+    made: Stream = parts.find("stream", stream).load()(handle(name, maker), seed, **json.loads(settings))
     return made
 
 
@@ -29,18 +30,20 @@ def stream_of(run: RunSpec) -> Stream:
     """The run's stream (index lists; no image is touched)."""
     import json
 
-    return _stream(run.data, run.stream.name, json.dumps(run.stream.settings, sort_keys=True), run.seed)
+    return _stream(run.data, run.maker, run.stream.name, json.dumps(run.stream.settings, sort_keys=True), run.seed)
 
 
 def updates(run: RunSpec) -> int:
-    """Updates the run makes in total; an analysis counts as one."""
-    if run.analysis:
+    """Updates the run makes in total; an analysis or a collection counts as one."""
+    if run.finding:
         return 1
     return sum(run.budget.updates(int(size)) for size in stream_of(run).sizes())
 
 
 def memory_mb(run: RunSpec) -> int:
     """Rough memory of one process: resident images, evaluation samples as floats, and torch itself."""
+    if run.collection:
+        return PROCESS_MB
     stream = stream_of(run)
     pixels = math.prod(stream.images.train.images.shape[1:])
     rows = sum(len(rows) for _, rows in stream.tables())
@@ -60,10 +63,10 @@ def seconds(requests: list[Request]) -> tuple[list[float | None], str]:
         rows = timed[request.paper, request.tier]
         run = request.run
         keys: list[tuple[Any, ...]] = [(request.spec, request.case)]
-        keys += [(run.analysis.name, run.model.name)] if run.analysis else [(run.learner.name, run.model.name)]
+        keys += [(run.finding.name, run.model.name)] if run.finding else [(run.learner.name, run.model.name)]
         per_update = next((rows[k] for k in keys if k in rows), None)
         ways.add("runs like them" if per_update else "arithmetic")
-        guess = (None if run.analysis else _arithmetic(run)) if per_update is None else per_update
+        guess = (None if run.finding or run.maker else _arithmetic(run)) if per_update is None else per_update
         found.append(None if guess is None else guess * updates(run))
     return found, " and ".join(sorted(ways))
 
@@ -80,8 +83,9 @@ def _timed(paper: str, tier: str) -> dict[tuple[Any, ...], float]:
     both["each"] = both["seconds"] / both["updates"]
     both["case"] = both["case"].fillna("")
     found: dict[tuple[Any, ...], float] = {}
-    if "analysis.name" in both:
-        both["learner.name"] = both["analysis.name"].fillna(both["learner.name"])
+    for name in ("analysis.name", "collection.name"):
+        if name in both:
+            both["learner.name"] = both[name].fillna(both["learner.name"])
     for keys in (["learner.name", "model.name"], ["spec", "case"]):
         found |= {tuple(key): float(value) for key, value in both.groupby(keys)["each"].median().items()}  # type: ignore[arg-type]
     return found

@@ -98,6 +98,13 @@ def introduce(
 ) -> None:
     """Nothing; the folder says what the run is and where it comes from. together: runs carried out at once with it."""
     about = {"digest": stream.digest(), "text": str(stream), "lossy": stream.images.lossy}
+    write_origin(folder, spec, about, device, processes, together)
+
+
+def write_origin(
+    folder: RunFolder, spec: RunSpec, about: dict[str, Any], device: str, processes: int = 1, together: int = 1
+) -> None:
+    """Nothing; the same of a run on what `about` tells (digest, text, lossy)."""
     write_json(folder.path / "spec.json", spec.science | {"run_id": spec.run_id})
     origin = provenance(device, torch.get_num_threads()) | {"stream": about, "processes": processes}
     origin |= {"together": together} if together > 1 else {}
@@ -157,8 +164,9 @@ class Run:
     def evaluate(self, task: Task) -> None:
         """Measures all tasks seen so far, `task` included; every part of a stream that has parts of its own."""
         seen = self.seen(task)
-        hits = correct(self.learner, self.held_out, seen, self.place.evaluation_batch)
-        self.facts.evaluated(self.cursor.updates, task.index, seen, hits)
+        exam = self.learner.exam(self.held_out, seen)
+        hits = correct(self.learner, self.held_out, seen, self.place.evaluation_batch) if exam is None else exam.hits
+        self.facts.evaluated(self.cursor.updates, task.index, seen, hits, {} if exam is None else exam.values)
 
     def seen(self, task: Task) -> int:
         """How many parts are measured in that task."""

@@ -17,9 +17,9 @@ from typing import Any, Literal
 from common.errors import Problem, nearest
 from common.files import sha256_bytes
 
-Kind = Literal["stream", "model", "learner", "optimiser", "augmentation", "analysis"]
+Kind = Literal["stream", "model", "learner", "optimiser", "augmentation", "analysis", "collection"]
 KINDS: tuple[Kind, ...] = ("stream", "model", "learner", "optimiser")  # those that every run has
-OPTIONAL: tuple[Kind, ...] = ("augmentation", "analysis")  # in the identity of the runs that have them
+OPTIONAL: tuple[Kind, ...] = ("augmentation", "analysis", "collection")  # in the identity of the runs that have them
 
 # name -> (dotted path, version). Raise the version when the meaning changes: new run ids follow.
 REGISTRY: dict[Kind, dict[str, tuple[str, int]]] = {
@@ -64,6 +64,7 @@ REGISTRY: dict[Kind, dict[str, tuple[str, int]]] = {
     "analysis": {
         "layerwise": ("common.analyses.layerwise", 1),
     },
+    "collection": {},
 }
 
 REQUIRED = object()  # marks a parameter without a default

@@ -14,22 +14,25 @@ class Facts:
     def __init__(self, trace: Trace, updates: int) -> None:
         self.trace, self.start = trace, updates
         self.scalars: list[dict[str, Tensor]] = []
-        self.rows: list[tuple[int, int, int, Tensor]] = []
+        self.rows: list[tuple[int, int, int, Tensor, dict[str, Tensor]]] = []
 
     def noted(self, scalars: dict[str, Tensor]) -> None:
         """Takes the scalars of the next update."""
         self.scalars.append(scalars)
 
-    def evaluated(self, updates: int, task: int, seen: int, hits: Tensor) -> None:
-        """Takes one evaluation: bool per held-out sample of the first `seen` parts."""
-        self.rows.append((updates, task, seen, hits))
+    def evaluated(
+        self, updates: int, task: int, seen: int, hits: Tensor, values: dict[str, Tensor] | None = None
+    ) -> None:
+        """Takes one evaluation: bool per held-out sample of the first `seen` parts, and further values of each."""
+        self.rows.append((updates, task, seen, hits, values or {}))
         if len(self.rows) >= 64:
             self.flush()
 
     def flush(self) -> None:
         """Brings everything taken so far into the trace."""
-        for updates, task, seen, hits in self.rows:
-            self.trace.evaluated(updates, task, seen, hits.cpu().numpy())
+        for updates, task, seen, hits, further in self.rows:
+            numbers = {word: own.cpu().numpy() for word, own in further.items()}
+            self.trace.evaluated(updates, task, seen, hits.cpu().numpy(), numbers)
         names = list(dict.fromkeys(name for scalars in self.scalars for name in scalars))
         missing = torch.tensor(float("nan"))
         for name in names:

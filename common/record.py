@@ -7,6 +7,7 @@ runs/<run_id>/  spec.json        the resolved specification
                 trace.npz        every fact of the finished run
                 weights.pt       the final weights
                 facts.csv        what an analysis found, in place of trace and weights
+                data/            what a collection made, beside facts.csv
                 snapshots/       <updates>.pt: the weights after so many updates, where they were asked for
 """
 
@@ -39,6 +40,7 @@ class Trace:
 
     offsets: int64 [P+1], sample range of each measured part, which is a task unless the stream has parts of its own.
     ends: int64 [T], updates made at the end of each task. trained: with parts of its own, the parts in each task begun.
+    values: further numbers of each sample at every evaluation, float32, NaN where it was not measured.
     """
 
     offsets: np.ndarray
@@ -49,19 +51,26 @@ class Trace:
     bits: list[np.ndarray] = field(default_factory=list)
     scalars: dict[str, np.ndarray] = field(default_factory=dict)
     trained: list[np.ndarray] = field(default_factory=list)
+    values: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     def began(self, trained: np.ndarray) -> None:
         """Notes the next task: bool [P], whether it trains on each part."""
         self.trained.append(np.packbits(trained))
 
-    def evaluated(self, step: int, task: int, seen: int, correct: np.ndarray) -> None:
-        """Notes one evaluation: bool [offsets[seen]] for the samples of the parts measured."""
+    def evaluated(
+        self, step: int, task: int, seen: int, correct: np.ndarray, values: dict[str, np.ndarray] | None = None
+    ) -> None:
+        """Notes one evaluation: bool [offsets[seen]] for the samples of the parts measured, and further values of them."""
         whole = np.zeros(self.offsets[-1], dtype=bool)
         whole[: len(correct)] = correct
         self.step.append(step)
         self.task.append(task)
         self.seen.append(seen)
         self.bits.append(np.packbits(whole))
+        for name, own in (values or {}).items():
+            row = np.full(self.offsets[-1], np.nan, dtype=np.float32)
+            row[: len(own)] = own
+            self.values.setdefault(name, []).append(row)
 
     def noted(self, update: int, name: str, values: np.ndarray) -> None:
         """Notes a scalar of the updates update, update+1, ... (counted from 0)."""
@@ -76,7 +85,8 @@ class Trace:
         bits = np.stack(self.bits) if self.bits else np.zeros((0, width), dtype=np.uint8)
         scalars = {f"s_{name}": values for name, values in self.scalars.items()}
         trained = {"trained": np.stack(self.trained)} if self.trained else {}
-        return {**counts, "bits": bits, "offsets": self.offsets, "ends": self.ends, **scalars, **trained}
+        values = {f"v_{name}": np.stack(rows) for name, rows in self.values.items()}
+        return {**counts, "bits": bits, "offsets": self.offsets, "ends": self.ends, **scalars, **trained, **values}
 
     @classmethod
     def of(cls, arrays: dict[str, np.ndarray]) -> "Trace":
@@ -90,6 +100,7 @@ class Trace:
             list(arrays["bits"]),
             {name[2:]: values.copy() for name, values in arrays.items() if name.startswith("s_")},
             list(arrays.get("trained", ())),
+            {name[2:]: list(values) for name, values in arrays.items() if name.startswith("v_")},
         )
 
 

@@ -86,11 +86,16 @@ class PartSpec:
     settings: dict[str, Any]
 
 
+NOTHING = PartSpec("", "", {})  # in place of the parts that a run without training lacks
+MADE = "run:"  # begins the data_digest of data that another run makes; that run's id follows
+
+
 @dataclass(frozen=True)
 class RunSpec:
     """One run, fully resolved. `run_id` is the same for the same request on every machine with the same data.
 
-    With an `analysis` it trains nothing: it analyses its parent, whose settings stand beside it for the tables.
+    With an `analysis` it trains nothing: it analyses its parent, whose settings stand beside it for the tables. With a
+    `collection` it makes data from nothing but its own settings, and has no stream, model, learner or optimiser.
     """
 
     data: str
@@ -107,25 +112,40 @@ class RunSpec:
     loop: int = field(default=LOOP_VERSION)
     augmentation: PartSpec | None = None
     analysis: PartSpec | None = None
+    collection: PartSpec | None = None
+
+    @property
+    def finding(self) -> PartSpec | None:
+        """What the run does in place of training: its analysis or its collection; None for a run that trains."""
+        return self.analysis or self.collection
+
+    @property
+    def maker(self) -> str | None:
+        """The id of the run that makes the data, where a run does."""
+        return self.data_digest.removeprefix(MADE) if self.data_digest.startswith(MADE) else None
 
     @cached_property
     def science(self) -> dict[str, Any]:
         """The specification as plain nested dictionaries, as it is stored and digested."""
         whole = {name: getattr(self, name) for name in ("data", "data_digest", "seed", "precision", "parent", "loop")}
+        if self.collection:
+            return whole | {"collection": dict(vars(self.collection))}
         names = (*parts.KINDS, "budget", *(kind for kind in parts.OPTIONAL if getattr(self, kind)))
         whole |= {name: dict(vars(getattr(self, name))) for name in names}
         return whole | {"evaluation": self.evaluation.settings()}
 
     @cached_property
     def run_id(self) -> str:
-        """`<learner or analysis>-<data>-s<seed>-<12 hex digits>`: a readable head and the digest that decides."""
+        """`<learner, analysis or collection>-<data>-s<seed>-<12 hex digits>`: a readable head and the digest that decides."""
         raw = json.dumps(self.science, sort_keys=True).encode()
-        head = (self.analysis or self.learner).name.rpartition(".")[2]
+        head = (self.finding or self.learner).name.rpartition(".")[2]
         return f"{head}-{self.data}-s{self.seed}-{sha256_bytes(raw)[:12]}".lower()
 
     @classmethod
     def of(cls, science: dict[str, Any]) -> "RunSpec":
         """The RunSpec whose `science` was stored."""
+        if "collection" in science:
+            return collected(PartSpec(**science["collection"]), science["data"], science["seed"], science["loop"])
         made: dict[str, Any] = {kind: PartSpec(**science[kind]) for kind in parts.KINDS}
         made |= {"budget": Budget(**science["budget"]), "evaluation": Evaluation(**science["evaluation"])}
         made |= {kind: PartSpec(**science[kind]) for kind in parts.OPTIONAL if kind in science}
@@ -140,10 +160,12 @@ class RunSpec:
         columns: dict[str, Any] = {"data": self.data, "precision": self.precision, "seed": self.seed}
         for kind in (*parts.KINDS, *parts.OPTIONAL):
             part: PartSpec | None = getattr(self, kind)
-            if part is None:
+            if part in (None, NOTHING):
                 continue
             columns[f"{kind}.name"] = part.name
             columns |= {f"{kind}.{key}": value for key, value in part.settings.items()}
+        if self.collection:
+            return columns
         for name, settings in (("budget", vars(self.budget)), ("evaluation", self.evaluation.settings())):
             columns |= {f"{name}.{key}": value for key, value in settings.items()}
         return columns
@@ -235,6 +257,31 @@ def resolve(raw: dict[str, Any], digest: str) -> RunSpec:
     if problems:
         raise Problem(*problems)
     return spec
+
+
+def resolve_collection(raw: dict[str, Any], name: str) -> RunSpec:
+    """The RunSpec of `collection: {name: ...}`, its data called `name`. Errors: one Problem with everything wrong in it."""
+    problems = [
+        f"'{key}' is no part of a run that collects data; it has a collection alone."
+        for key in raw
+        if key not in ("collection", "seed")
+    ]
+    part, seed = part_of("collection", raw.get("collection"), problems), raw.get("seed", 0)
+    if not parts.fit(seed, "int")[1]:
+        problems.append(f"seed is {seed!r}, but must be of type int.")
+    problems += _out_of_range({"seed": seed})
+    if problems or part is None:
+        raise Problem(*problems)
+    spec = collected(part, name, seed)
+    if sentences := impossible(spec):
+        raise Problem(*sentences)
+    return spec
+
+
+def collected(collection: PartSpec, name: str, seed: int, loop: int = LOOP_VERSION) -> RunSpec:
+    """The run that collects data of that name."""
+    none = (NOTHING, NOTHING, NOTHING, NOTHING)
+    return RunSpec(name, "", *none, Budget(1, 1), Evaluation(), seed, loop=loop, collection=collection)
 
 
 def part_of(kind: parts.Kind, given: Any, problems: list[str]) -> PartSpec | None:
@@ -329,12 +376,21 @@ def impossible(spec: RunSpec) -> list[str]:
     return found + _of_papers(spec)
 
 
+def absent(spec: RunSpec) -> list[str]:
+    """Sentences on what a run needs besides data and this machine lacks (a simulator): `absent(spec)` of its papers' checks."""
+    return [said for module in _checks(spec) if hasattr(module, "absent") for said in module.absent(spec)]
+
+
 def _of_papers(spec: RunSpec) -> list[str]:
     """The same from `impossible(spec)` in papers/<paper>/checks.py, of every paper that a part comes from."""
+    return [sentence for module in _checks(spec) for sentence in module.impossible(spec)]
+
+
+def _checks(spec: RunSpec) -> list[Any]:
+    """The checks of every paper that a part of the run comes from."""
     names = [part.name.split(".") for kind in (*parts.KINDS, *parts.OPTIONAL) if (part := getattr(spec, kind))]
     modules = sorted({f"papers.{words[1]}.checks" for words in names if words[0] == "papers"})
-    there = [importlib.import_module(name) for name in modules if importlib.util.find_spec(name)]
-    return [sentence for module in there for sentence in module.impossible(spec)]
+    return [importlib.import_module(name) for name in modules if importlib.util.find_spec(name)]
 
 
 def _least_memory(spec: RunSpec) -> tuple[Any, str]:

@@ -9,6 +9,9 @@ SPEC/CASE for another one (papers/<paper>/selected/<tier>.yaml).
 
 `of: SPEC` makes a spec of analyses: each run of that spec of the same paper is analysed by `run: {analysis: {name: ...}}`.
 It has no seeds, cases or grid of its own; seeds, --case and overrides go to the runs that are analysed.
+
+`run: {collection: {name: ...}}` makes a spec of runs that make data. Another spec takes them: `data: {spec: PAPER/SPEC}`, with
+case and seed where there are several (common/products.py).
 """
 
 import contextlib

@@ -9,7 +9,7 @@ from typing import Any
 from common import weights
 from common.errors import Missing, Problem, Problems, nearest
 from common.places import ROOT
-from common.spec import RunSpec, part_of, resolve
+from common.spec import MADE, RunSpec, part_of, resolve, resolve_collection
 from common.specfiles import TIERS, load, merge, nested, papers, read, specs
 from common.streams import data
 from common.words import seed_list
@@ -86,7 +86,9 @@ def _expanded(
             elif "of" in content:
                 found += _analyses(paper, spec, tier, content, overrides, seeds, case, problems)
             elif case is None or case in cases_of(content, tier):
-                found += _requests(paper, spec, tier, content, overrides, seeds, case, problems)
+                whole = "/" not in target and "collection" in content["run"]  # settings of training are not its own
+                own = {k: v for k, v in overrides.items() if k.startswith("collection.")} if whole else overrides
+                found += _requests(paper, spec, tier, content, own, seeds, case, problems)
         except Problem as problem:
             problems.add(f"{paper}/{spec}", problem)
     return found
@@ -135,7 +137,7 @@ def _requests(
     chosen = part.get("selected", content.get("selected", []))
     found = []
     digest = _once(data.digest)  # for this call: a thousand runs on one data set look at its files once
-    taken = _once(selected)
+    taken, named = _once(selected), _once(_one_run)
     for case, point, seed in _variants(cases, axes, overrides, wanted):
         variant = {k: v for k, v in cases[case].items() if k not in ("grid", "selected")}
         raw = shared
@@ -147,13 +149,20 @@ def _requests(
                 overrides,
             ):
                 raw = merge(raw, nested(layer))
-            parent = _parent(raw, tier, raw.get("seed", seed), f"{paper}/{spec}")
+            if "collection" in raw:
+                found.append(Request(resolve_collection({"seed": seed, **raw}, spec), paper, spec, tier, case))
+                continue
+            maker = _maker(raw, tier, raw.get("seed", seed), f"{paper}/{spec}", named)
+            parent = _parent(raw, tier, raw.get("seed", seed), f"{paper}/{spec}", named)
             identity = {
                 "parent": None if parent is None else {"run": parent.run_id, "take": raw["parent"].get("take", "trunk")}
             }
-            run = resolve({"seed": seed, **raw, **identity}, digest(str(raw.get("data"))))
+            if maker is None:
+                run = resolve({"seed": seed, **raw, **identity}, digest(str(raw.get("data"))))
+            else:
+                run = resolve({"seed": seed, **raw, **identity, "data": maker.run.data}, f"{MADE}{maker.run_id}")
             run = replace(run, model=replace(run.model, settings=weights.filled(run.model.settings)))
-            found.append(Request(run, paper, spec, tier, case, () if parent is None else (parent,)))
+            found.append(Request(run, paper, spec, tier, case, tuple(r for r in (maker, parent) if r)))
         except Problem as problem:
             problems.add(f"{paper}/{spec}" + (f" ({case})" if case else ""), problem)
     return found
@@ -261,7 +270,10 @@ def selected(paper: str, tier: str, case: str, sources: tuple[str, ...] | str) -
     return {}
 
 
-def _parent(raw: dict[str, Any], tier: str, seed: Any, child: str) -> Request | None:
+Named = Callable[..., Request]  # _one_run with its answers kept
+
+
+def _parent(raw: dict[str, Any], tier: str, seed: Any, child: str, named: Named) -> Request | None:
     """The one run that a spec starts from: `parent: {spec: PAPER/SPEC, case: ..., seed: ..., take: trunk | all}`."""
     given = raw.get("parent")
     if given is None:
@@ -276,16 +288,33 @@ def _parent(raw: dict[str, Any], tier: str, seed: Any, child: str) -> Request | 
         raise Problem(
             f"parent is {given!r}, but must be a mapping with spec (PAPER/SPEC) and, where wanted, case, seed, take (trunk or all)."
         )
-    if _descends(given["spec"], child):
-        raise Problem(f"parent.spec is {given['spec']}, which makes {child} its own parent. Name another spec.")
-    requests = [
-        r for r in expand(given["spec"], tier, seeds=[given.get("seed", seed)]) if r.case == given.get("case", r.case)
-    ]
-    requests = [r for r in requests if f"{r.paper}/{r.spec}" == given["spec"]]
-    if len(requests) != 1:
+    return named("parent", given["spec"], given.get("case"), tier, given.get("seed", seed), child)
+
+
+def _maker(raw: dict[str, Any], tier: str, seed: Any, child: str, named: Named) -> Request | None:
+    """The run that makes the data: `data: {spec: PAPER/SPEC, case: ..., seed: ...}`; None for a named data set."""
+    given = raw.get("data")
+    if not isinstance(given, dict):
+        return None
+    if not isinstance(given.get("spec"), str) or given.keys() - {"spec", "case", "seed"}:
         raise Problem(
-            f"parent.spec {given['spec']} at tier {tier} gives {len(requests)} runs; name one with parent.case."
+            f"data is {given!r}, but must be the name of a data set, or a mapping with spec (PAPER/SPEC) of a run that collects "
+            "data and, where wanted, case, seed."
         )
+    maker = named("data", given["spec"], given.get("case"), tier, given.get("seed", seed), child)
+    if maker.run.collection is None:
+        raise Problem(f"data.spec is {given['spec']}, which collects no data. Name a spec with a collection.")
+    return maker
+
+
+def _one_run(what: str, spec: str, case: str | None, tier: str, seed: Any, child: str) -> Request:
+    """The run that `spec`, `case` and `seed` name. Errors: Problem when that is no one run, or `child` itself."""
+    if _descends(spec, child):
+        raise Problem(f"{what}.spec is {spec}, which makes {child} its own parent. Name another spec.")
+    requests = [r for r in expand(spec, tier, seeds=[seed]) if case is None or r.case == case]
+    requests = [r for r in requests if f"{r.paper}/{r.spec}" == spec]
+    if len(requests) != 1:
+        raise Problem(f"{what}.spec {spec} at tier {tier} gives {len(requests)} runs; name one with {what}.case.")
     return requests[0]
 
 
@@ -304,11 +333,11 @@ def _descends(spec: str, child: str) -> bool:
 
 
 def _parents_named(value: Any) -> Iterator[str]:
-    """Every `parent: {spec: ...}` or `parent.spec: ...` anywhere in a spec."""
+    """Every `parent: {spec: ...}` or `parent.spec: ...` anywhere in a spec; of `data` too."""
     for key, inner in value.items() if isinstance(value, dict) else ():
-        if key == "parent.spec" and isinstance(inner, str):
+        if key in ("parent.spec", "data.spec") and isinstance(inner, str):
             yield inner
-        if key == "parent" and isinstance(inner, dict) and isinstance(inner.get("spec"), str):
+        if key in ("parent", "data") and isinstance(inner, dict) and isinstance(inner.get("spec"), str):
             yield inner["spec"]
         yield from _parents_named(inner)
 

@@ -22,9 +22,9 @@ from common import metrics
 from common.errors import Problem, nearest
 from common.files import read_json, sha256_bytes, sha256_file, write_atomic, write_json
 from common.places import ROOT, cache_dir, results_dir, runs_dir
+from common.products import title
 from common.record import RunFolder
 from common.spec import log_spaced
-from common.streams import data
 from common.sweep import Request
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def measured(request: Request) -> dict[str, Any]:
     path = cache_dir() / "metrics" / f"{request.run_id}-{request.paper}-{measures_version(request.paper)}.json"
     if path.exists():
         return dict(read_json(path))
-    found = _of_facts(request) if request.run.analysis else _of_trace(request)
+    found = _of_facts(request) if request.run.finding else _of_trace(request)
     found = {name: float(f"{value:.8g}") for name, value in found.items()}  # the precision of the stored table
     write_json(path, found)
     return found
@@ -147,11 +147,11 @@ def _of_trace(request: Request) -> dict[str, Any]:
 
 
 def _of_facts(request: Request) -> dict[str, Any]:
-    """Measures of an analysis: the paper's `per_analysis(name, facts)`."""
-    assert request.run.analysis is not None
+    """Measures of an analysis or a collection: the paper's `per_analysis(name, facts)`."""
+    assert request.run.finding is not None
     per_analysis = getattr(measures_of(request.paper), "per_analysis", None)
     facts = RunFolder(runs_dir() / request.run_id).facts()
-    return per_analysis(request.run.analysis.name.rpartition(".")[2], facts) if per_analysis else {}
+    return per_analysis(request.run.finding.name.rpartition(".")[2], facts) if per_analysis else {}
 
 
 @cache
@@ -235,14 +235,14 @@ def _parsed(path: Path) -> "pd.DataFrame":
         ) from error
 
 
-@cache
-def _title(name: str) -> str:
-    return data.find(name).title
+_title = cache(title)
 
 
 def _row(request: Request) -> dict[str, Any]:
     place = {"paper": request.paper, "spec": request.spec, "tier": request.tier, "case": request.case}
-    title = {"data_title": _title(request.run.data)}  # names a lossy copy, where the data are not at hand too
+    title = {
+        "data_title": _title(request.run.data, request.run_id if request.run.collection else request.run.maker)
+    }  # names a lossy copy, where the data are not at hand too
     return {"run_id": request.run_id, **place, **title, **request.run.flat(), **measured(request)}
 
 
@@ -299,7 +299,7 @@ def _read_points(path: Path) -> "pd.DataFrame":
 def _facts(request: Request) -> "pd.DataFrame":
     import pandas as pd
 
-    if not request.run.analysis:
+    if not request.run.finding:
         return pd.DataFrame({"run_id": []})
     facts = RunFolder(runs_dir() / request.run_id).facts()
     facts.insert(0, "run_id", request.run_id)
@@ -310,7 +310,7 @@ def _curve(request: Request) -> "pd.DataFrame":
     import numpy as np
     import pandas as pd
 
-    if request.run.analysis:
+    if request.run.finding:
         return pd.DataFrame({"run_id": []})
     trace = RunFolder(runs_dir() / request.run_id).trace()
     accuracy = metrics.accuracy_matrix(trace["bits"], trace["offsets"], trace["seen"])
@@ -320,7 +320,16 @@ def _curve(request: Request) -> "pd.DataFrame":
         rows, tasks = (index[_shown(trace)[rows]] for index in (rows, tasks))
     columns = {"run_id": request.run_id, "step": trace["step"][rows].astype("int32"), "task": tasks.astype("int16")}
     after = {"after": np.where(trace["step"] == 0, 0, trace["task"] + 1)[rows].astype("int32")} if own else {}
-    return pd.DataFrame(columns | after | {"accuracy": accuracy[rows, tasks].astype("float32")})
+    more = {name[2:]: _part_means(trace, name)[rows, tasks] for name in trace if name.startswith("v_")}
+    return pd.DataFrame(columns | after | {"accuracy": accuracy[rows, tasks].astype("float32")} | more)
+
+
+def _part_means(trace: "dict[str, np.ndarray]", name: str) -> "np.ndarray":
+    """float32 [E, P]: mean over each part's samples of a value that every sample has."""
+    import numpy as np
+
+    sums = np.add.reduceat(trace[name].astype("float64"), trace["offsets"][:-1], axis=1)
+    return (sums / np.diff(trace["offsets"])).astype("float32")
 
 
 def _shown(trace: "dict[str, np.ndarray]") -> "np.ndarray":
@@ -338,7 +347,7 @@ def _scalars(request: Request) -> "pd.DataFrame":
     import numpy as np
     import pandas as pd
 
-    if request.run.analysis:
+    if request.run.finding:
         return pd.DataFrame({"run_id": []})
     trace = RunFolder(runs_dir() / request.run_id).trace()
     columns = {name[2:]: values for name, values in trace.items() if name.startswith("s_grad_")}

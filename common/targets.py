@@ -5,6 +5,7 @@ from typing import Any
 
 from common import estimate, specfiles, sweep
 from common.errors import Missing, Problem, nearest
+from common.spec import absent
 from common.sweep import TIERS, Request
 
 Overrides = dict[str, Any] | None
@@ -34,11 +35,13 @@ def check_case(target: str, case: str | None) -> None:
 
 
 def updates_of(requests: list[Request]) -> dict[str, int]:
-    """Updates of each run. Builds every stream, so that impossible ones are refused before anything runs."""
+    """Updates of each run. Builds every stream and asks for what runs need besides data, so that what is impossible here is
+    refused before anything runs."""
     found, problems = {}, []
     for request in requests:
         try:
             found[request.run_id] = estimate.updates(request.run)
+            problems += [f"{request.paper}/{request.spec}: {said}" for said in absent(request.run)]
         except Problem as problem:
             problems += [f"{request.paper}/{request.spec}: {message}" for message in problem.messages]
     if problems:

@@ -44,8 +44,8 @@ def alone(run: RunSpec, setting: How = "auto", gpu: bool = False, updates: int |
     """
     if setting in ("off", 1):
         return "--together off"
-    if run.analysis:
-        return "analyses train nothing"
+    if run.finding:
+        return "analyses and collections train nothing"
     if gpu:
         return "a GPU makes one run at a time"
     if run.evaluation.gradients:

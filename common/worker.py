@@ -115,7 +115,7 @@ def _carry_out(
     run = requests[0].run
     under_way[:] = [run.run_id]
     try:
-        (analyse.run if run.analysis else loop.run)(run, place)
+        (analyse.run if run.finding else loop.run)(run, place)
     except loop.Stopped:
         raise
     except Exception as error:

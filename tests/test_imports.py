@@ -30,6 +30,7 @@ MAY: dict[str, set[str]] = {
     "common.spec": {"omegaconf", "common.parts"},
     "common.specfiles": {"omegaconf", "yaml"},
     "common.words": {"yaml", "common.parts"},
+    "common.products": {"common.streams.data"},
     "common.sweep": {"common.specfiles", "common.words", "common.spec", "common.streams.data", "common.weights"},
     "common.weights": set(),
     "common.record": {"numpy", "pandas", "pyarrow"},

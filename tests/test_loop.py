@@ -275,3 +275,21 @@ def test_a_run_that_dies_again_and_again_without_getting_on_counts_as_failed(sma
         spec, loop.Place(watch=lambda updates, total: seen.append(updates))
     ).done()  # asked again, tried again
     assert seen[0] > 1  # from the checkpoint
+
+
+def test_a_learner_may_have_an_exam_of_its_own(
+    small: Callable[..., RunSpec], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_exam.py").write_text(
+        "import torch\nfrom common.learners.base import Exam, Learner\n\n\nclass Acts(Learner):\n"
+        "    def exam(self, held_out, seen):\n"
+        "        count = int(held_out.offsets[seen])\n"
+        "        return Exam(torch.arange(count) % 2 == 0, {'returns': torch.arange(count).float()})\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    trace = loop.run(small("own_exam.Acts", {"evaluation.every": 0})).trace()
+    count = trace["offsets"][1]
+    rows = np.unpackbits(trace["bits"], axis=1)
+    np.testing.assert_array_equal(rows[1, :count], np.arange(count) % 2 == 0)
+    np.testing.assert_array_equal(trace["v_returns"][1, :count], np.arange(count))
+    assert np.isnan(trace["v_returns"][1, count:]).all()

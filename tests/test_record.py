@@ -147,3 +147,17 @@ def test_reading_a_run_changes_nothing_and_needs_no_torch(tmp_path: Path) -> Non
     said = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert said.stdout.split() == ["False", "False"]
     assert before == {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+
+
+def test_further_values_of_each_sample_come_back_and_have_their_means_in_the_curves() -> None:
+    from common.table import _part_means
+
+    trace = Trace(np.array([0, 2, 5]), np.array([4]))
+    trace.evaluated(0, 0, 2, np.ones(5, dtype=bool), {"returns": np.arange(5.0)})
+    trace.evaluated(4, 0, 1, np.ones(2, dtype=bool), {"returns": np.array([7.0, 9.0])})
+    arrays = trace.arrays()
+    assert arrays["v_returns"].dtype == np.float32
+    again = Trace.of(arrays)
+    np.testing.assert_array_equal(again.values["returns"][0], np.arange(5))
+    np.testing.assert_array_equal(again.values["returns"][1], [7, 9, np.nan, np.nan, np.nan])
+    np.testing.assert_allclose(_part_means(arrays, "v_returns"), [[0.5, 3], [8, np.nan]])

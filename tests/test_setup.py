@@ -1,5 +1,6 @@
 """The three lists of packages agree, name no registry, and the Makefile does what its help says."""
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -31,7 +32,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 def bounds() -> dict[str, SpecifierSet]:
     """Bound of each package that pyproject.toml asks for, of its build system too."""
     project = PROJECT["project"]
-    asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    asked = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
     return {canonicalize_name(line.name): line.specifier for line in map(Requirement, asked)}
 
 
@@ -81,7 +82,9 @@ def test_the_build_system_is_among_the_locked_packages() -> None:
 
 def test_environment_yml_names_the_same_packages_and_bounds() -> None:
     lines = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    parsed = [Requirement(line) for line in lines if isinstance(line, str)]
+    (by_pip,) = [line["pip"] for line in lines if isinstance(line, dict)]
+    assert by_pip[-1] == "--editable ."
+    parsed = [Requirement(line) for line in [*lines, *by_pip[:-1]] if isinstance(line, str)]
     conda = {line.name: line.specifier for line in parsed}
     assert len(conda) == len(parsed)
     assert conda.pop("python") == SpecifierSet(PROJECT["project"]["requires-python"])

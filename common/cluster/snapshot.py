@@ -48,8 +48,8 @@ def _files(runs: Iterable[RunSpec]) -> dict[str, bytes]:
         for path in (ROOT / room).rglob("*"):
             if path.suffix in KINDS:
                 found[path.relative_to(ROOT).as_posix()] = path.read_bytes()
-    used = [getattr(run, kind) for run in runs for kind in (*parts.KINDS, "analysis")]
-    own = {part.name for part in used if part}
+    used = [getattr(run, kind) for run in runs for kind in (*parts.KINDS, *parts.OPTIONAL)]
+    own = {part.name for part in used if part and part.name}
     for name in own - {name for known in parts.REGISTRY.values() for name in known}:
         found |= parts.own_files(name)
     return found

@@ -39,6 +39,14 @@ class Terms:
 
 
 @dataclass(frozen=True)
+class Exam:
+    """What became of each held-out sample: bool [N] whether it went right, and further float32 [N] values by name."""
+
+    hits: Tensor
+    values: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
 class Setup:
     """What the loop gives every learner.
 
@@ -145,6 +153,11 @@ class Learner(LightningModule):
     def predict(self, x: Tensor) -> Tensor:
         """Scores [B, classes] by which held-out samples are classified: the logits, unless a learner has its own rule."""
         return self.apply_net(self.live, x)
+
+    def exam(self, held_out: Evaluation, seen: int) -> "Exam | None":
+        """What became of each held-out sample of the first `seen` parts, by a rule of the learner's own (a policy that acts
+        in a simulator); None: a sample is classified by `predict`."""
+        return None
 
     def scores(self, evaluation: Evaluation, part: slice) -> Tensor:
         """`predict` of those samples of the evaluation set; for a learner that keeps something of each of them."""

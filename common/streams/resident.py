@@ -82,6 +82,10 @@ class Resident:
         self.labels[place[0] : place[-1] + 1] = torch.from_numpy(self._host_labels[rows]).to(self.device)
         return place
 
+    def drawn(self, task: Task, step: int, size: int, seed: int) -> np.ndarray | None:
+        """Rows of the new samples of a step, where the data are drawn at each step; None: epochs, each in a random order."""
+        return None
+
     def labels_of(self, rows: np.ndarray) -> np.ndarray:
         """int64 labels of those rows, on the host."""
         return self._host_labels[rows]

@@ -7,11 +7,14 @@ tasks costs no more memory than one of them.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import numpy as np
 
 from common.streams.data import Images
+
+if TYPE_CHECKING:
+    from common.streams.resident import Resident
 
 Scenario = Literal["class", "task", "domain"]
 SHOWN = 24  # a longer stream is printed by its first and last tasks
@@ -109,6 +112,12 @@ class Stream:
     def measured(self) -> Sequence[Task]:
         """What is measured: the parts, or the tasks themselves."""
         return self.tasks if self.parts is None else self.parts
+
+    def resident(self, device: Any) -> "Resident":
+        """Its samples on a device. A stream of other samples than images gives a Resident of its own."""
+        from common.streams.resident import Resident
+
+        return Resident(self, device)
 
     def sizes(self) -> np.ndarray:
         """int64 [tasks]: training images of each task."""
