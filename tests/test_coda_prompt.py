@@ -355,6 +355,24 @@ def test_lwf_keeps_the_old_answers() -> None:
 
 
 @pytest.mark.parametrize(("epochs", "last"), [(20, 0.097), (50, 0.047), (5, 0.394)])
+def gradients(learner: Any) -> dict[str, Tensor]:
+    batch = learner.data.batch(learner.data.rows(learner.data.stream.tasks[0])[:8])
+    slopes = learner.gradient(lambda p: learner.terms(p, {}, batch).plasticity, learner.live, learner.live)
+    return dict(zip(learner.live, slopes, strict=True))
+
+
+def test_clipping_shortens_the_gradient_and_keeps_its_direction() -> None:
+    learner = made("ft", {"learner.name": f"{HERE}pretraining.Clipped", "learner.clip": 0.01})
+    plain = gradients(learner)
+    clipped = learner.edit(plain, learner.live, {}, None)
+    whole, short = (torch.cat([g.flatten() for g in grads.values()]) for grads in (plain, clipped))
+    assert whole.norm() > 1
+    assert float(short.norm()) == pytest.approx(0.01, rel=1e-3)
+    assert float(cosine_similarity(whole, short, dim=0)) == pytest.approx(1, abs=1e-5)
+    learner.clip = 1e3
+    assert all(torch.equal(g, plain[name]) for name, g in learner.edit(plain, learner.live, {}, None).items())
+
+
 def test_the_schedule_is_the_released_one(epochs: int, last: float) -> None:
     rates = [optimisers.rate(e, epochs) for e in range(epochs)]
     assert rates[:2] == [1, 1]

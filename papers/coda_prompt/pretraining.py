@@ -1,5 +1,6 @@
 """Pre-training of a small backbone: plain supervised learning with label smoothing."""
 
+import torch
 from torch.nn.functional import cross_entropy
 
 from common.learners.base import Learner, Params, Setup, State, Terms
@@ -18,3 +19,18 @@ class Supervised(Learner):
     def terms(self, params: Params, state: State, batch: Batch) -> Terms:
         """The smoothed loss."""
         return Terms(cross_entropy(self.apply_net(params, batch.x), batch.y, label_smoothing=self.smoothing))
+
+
+class Clipped(Supervised):
+    """The same with the norm of the gradient clipped: at small and 2e-3 without it the loss jumped twice by half a unit, and the
+    backbone ended at 27 % on its own classes."""
+
+    def __init__(self, setup: Setup, *, smoothing: float = 0.1, clip: float = 1.0) -> None:
+        super().__init__(setup, smoothing=smoothing)
+        self.clip = clip
+
+    def edit(self, grads: Params, params: Params, state: State, batch: Batch) -> Params:
+        """The gradients, all times one factor, so that their common norm is at most `clip`."""
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(grads.values()))))
+        factor = (self.clip / (norm + 1e-6)).clamp(max=1.0)
+        return {name: gradient * factor for name, gradient in grads.items()}
