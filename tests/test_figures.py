@@ -1,5 +1,7 @@
 """The figures and tables of the stability gap, on made-up tables: what they show is what the tables hold."""
 
+import importlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -153,3 +155,9 @@ def test_paired_comparison_is_by_seed():
     assert line["less ER (pp)"] == "+15.0"
     assert line["95 % interval"] == "[+10.0, +20.0]"
     assert (line["exact p"], line["remark"]) == ("0.5", "too few seeds to tell")
+
+
+@pytest.mark.parametrize("paper", [p.parent.name for p in sorted((ROOT / "papers").glob("*/figures.py"))])
+def test_no_table_has_the_name_of_a_figure(paper):
+    module = importlib.import_module(f"papers.{paper}.figures")
+    assert not set(module.FIGURES) & set(module.TABLES)  # one of them would be lost

@@ -8,7 +8,7 @@ from common import style
 from common.drawings import Figure
 from common.errors import Problem
 from common.table import Tables
-from papers.l2m.panels import METHODS, by_seed, cases_of, footnote, listed, scored
+from papers.l2m.panels import METHODS, by_seed, cases_of, collected, footnote, listed, scored
 from papers.l2m.statistics import picture
 from papers.l2m.tables import TABLES
 
@@ -30,19 +30,9 @@ CURVES = (
 )  # what can be told apart
 
 
-def data(tables: Tables) -> "Canvas":
+def episodes(tables: Tables) -> "Canvas":
     """Reward a step of every collected episode, by task and noise."""
-    return picture(episodes(tables))
-
-
-def episodes(tables: Tables) -> "pd.DataFrame":
-    """Facts of the collection, one row an episode. Errors: Problem without any."""
-    runs = tables.where(spec="trajectories")["run_id"].astype(str)
-    facts = tables.facts
-    own = facts[facts["run_id"].isin(runs)]
-    if own.empty:
-        raise Problem("there is no collection")
-    return own
+    return picture(collected(tables))
 
 
 def trade_off(tables: Tables) -> "Canvas":
@@ -104,7 +94,7 @@ def keys(tables: Tables) -> "Canvas":
     for axis, (case, facts) in zip(axes[0], found.items(), strict=True):
         shares = first_of(facts).pivot_table(index="task", columns="other", values="value", fill_value=0, sort=False)
         table = shares.reindex(names)
-        order = sorted(table.columns, key=lambda key: (key < 0, abs(key)))
+        order = sorted(map(int, table.columns), key=lambda key: (key < 0, abs(key)))
         image = axis.imshow(table[order].to_numpy(), aspect="auto", cmap="viridis", vmin=0, vmax=1)
         if min(order) < 0:
             axis.axvline(sum(key >= 0 for key in order) - 0.5, color="white", lw=1)
@@ -204,7 +194,7 @@ def first_of(facts: "pd.DataFrame") -> "pd.DataFrame":
 
 
 FIGURES = {
-    "data": Figure(data, ("trajectories",), "The collected episodes: reward a step by task and noise."),
+    "episodes": Figure(episodes, ("trajectories",), "The collected episodes: reward a step by task and noise."),
     "trade_off": Figure(
         trade_off,
         ("sequence",),

@@ -52,6 +52,16 @@ def cases_of(tables: Tables, spec: str) -> dict[str, "pd.DataFrame"]:
     return {case: runs[runs["case"].fillna("") == case] for case in order}
 
 
+def collected(tables: Tables) -> "pd.DataFrame":
+    """Facts of the collection, one row an episode. Errors: Problem without any."""
+    runs = tables.where(spec="trajectories")["run_id"].astype(str)
+    facts = tables.facts
+    own = facts[facts["run_id"].isin(runs)]
+    if own.empty:
+        raise Problem("there is no collection")
+    return own
+
+
 def by_seed(rows: "pd.DataFrame", column: str) -> np.ndarray:
     """The column's mean in each seed (single tasks: over their runs), NaN left out."""
     return np.asarray(rows.groupby("seed")[column].mean().dropna())

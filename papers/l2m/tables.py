@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from common.drawings import Table
 from common.errors import Problem
 from common.table import Tables
-from papers.l2m.panels import NONE, SECONDARY, by_seed, cases_of, mean_sd
+from papers.l2m.panels import NONE, SECONDARY, by_seed, cases_of, collected, mean_sd
 from papers.l2m.statistics import summary
 
 if TYPE_CHECKING:
@@ -71,9 +71,7 @@ def pretraining(tables: Tables) -> "pd.DataFrame":
 
 def data(tables: Tables) -> "pd.DataFrame":
     """The collected episodes, a line a task."""
-    from papers.l2m.figures import episodes
-
-    return summary(episodes(tables))
+    return summary(collected(tables))
 
 
 TABLES = {
