@@ -41,14 +41,15 @@ def updates(run: RunSpec) -> int:
 
 
 def memory_mb(run: RunSpec) -> int:
-    """Rough memory of one process: resident images, evaluation samples as floats, and torch itself."""
+    """Rough memory of one process: resident images, evaluation samples as floats, simulators, and torch itself."""
     if run.collection:
         return PROCESS_MB
     stream = stream_of(run)
     pixels = math.prod(stream.images.train.images.shape[1:])
     rows = sum(len(rows) for _, rows in stream.tables())
     samples = sum(min(len(t.test), run.evaluation.samples or len(t.test)) for t in stream.measured)
-    return PROCESS_MB + (rows * pixels + 4 * samples * pixels) // 2**20
+    beside = stream.beside_mb(run.evaluation.samples or 0)
+    return PROCESS_MB + beside + (rows * pixels + 4 * samples * pixels) // 2**20
 
 
 def seconds(requests: list[Request]) -> tuple[list[float | None], str]:

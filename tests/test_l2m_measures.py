@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common import specfiles, sweep
+from common import estimate, specfiles, sweep
 from common.claim_lock import check_lock
 from common.claims import load_claims
 from common.errors import Problem
 from common.places import ROOT
 from papers.l2m import checks, figures, measures
 from papers.l2m.panels import METHODS, SECONDARY, listed
+from papers.l2m.sequences import WORLD_MB
 
 CLAIMS = ROOT / "papers" / "l2m" / "claims.yaml"
 
@@ -155,6 +156,12 @@ def test_simulators_are_part_of_the_identity_of_every_run() -> None:
     assert ids()[0].run_id != ids({"collection.simulators": "metaworld 3.0.0, mujoco 3.16.0"})[0].run_id
     maker, *others = sweep.expand("l2m/sequence", "smoke")
     assert {request.run.maker for request in others} == {maker.run_id}
+
+
+def test_the_estimate_of_memory_counts_the_worlds() -> None:
+    few, many = (sweep.expand("l2m/sequence", tier)[-1].run for tier in ("smoke", "small"))
+    assert estimate.memory_mb(few) - estimate.PROCESS_MB == 20 * WORLD_MB  # 4 tasks, 5 episodes each
+    assert estimate.memory_mb(many) - estimate.PROCESS_MB == 90 * WORLD_MB
 
 
 def test_the_full_tier_is_the_papers() -> None:

@@ -113,6 +113,10 @@ class Stream:
         """What is measured: the parts, or the tasks themselves."""
         return self.tasks if self.parts is None else self.parts
 
+    def beside_mb(self, samples: int) -> int:
+        """Memory that measuring `samples` of each part takes beside images: simulators, for one."""
+        return 0
+
     def resident(self, device: Any) -> "Resident":
         """Its samples on a device. A stream of other samples than images gives a Resident of its own."""
         from common.streams.resident import Resident
