@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from common.errors import Problem, nearest
 
-VERBS = ("list", "plan", "run", "status", "cancel", "figures", "claims", "select", "show", "data")
+VERBS = ("list", "plan", "run", "status", "cancel", "figures", "claims", "report", "select", "show", "data")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -68,6 +68,10 @@ def parser() -> argparse.ArgumentParser:
     runs.add_argument("--profile", help="what to ask the cluster for: a name in slurm/, or a YAML file")
     runs.add_argument("--wait", action="store_true", help="stay until the cluster is done, then figures and verdicts")
     runs.add_argument("--dry-run", action="store_true", help="print the batch scripts; nothing is submitted")
+    page = verb("report", "one HTML file with every verdict, figure and table that is stored", target=False)
+    page.add_argument("target", nargs="?", default="all", help="all (default), PAPER or PAPER/SPEC")
+    page.add_argument("--tier", choices=("smoke", "small", "full"), default=None)
+    page.add_argument("-o", "--output", default="report.html", metavar="FILE", help="default: report.html, here")
     shown = verb("show", "where a run or a figure came from, and the command that makes it again", target=False)
     shown.add_argument("what", help="a run id (or its beginning) or a figure file")
     sets = verb("data", "data sets: list them, get one, check one", target=False)
@@ -122,6 +126,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         say(verbs.list_all(), show.listing)
     elif options.verb == "show":
         say(verbs.show(options.what), show.origin)
+    elif options.verb == "report":
+        say(verbs.report(options.target, options.tier, options.output), show.reported)
     elif options.verb == "data":
         return _data(options, say)
     else:

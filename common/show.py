@@ -149,6 +149,14 @@ def drawn(values: list[str]) -> str:
     return paths(values) or "nothing to draw: no complete runs here (replicate status says what is missing)"
 
 
+def reported(value: dict[str, Any]) -> str:
+    """Where the report lies, its size and what is in it."""
+    size = f"{value['bytes'] / 1e6:.1f} MB"
+    judged = f"{value['judged']} of {value['claims']} claims judged"
+    met = f"{value['as_expected']} of {value['verdicts']} verdicts as expected"
+    return f"{value['file']} ({size}): {judged}, {met}, {value['figures']} figures, {value['tables']} tables"
+
+
 def outcome(value: dict[str, Any]) -> str:
     """What ran, the verdicts (or, of overridden settings, what was measured) and the figures."""
     lines = [f"{len(value['done'])} runs done, {len(value['before'])} were done before, {len(value['failed'])} failed"]

@@ -4,6 +4,7 @@ from typing import Any
 
 from common import estimate, launch, specfiles, sweep, together
 from common.errors import Problem, Problems
+from common.page.write import report
 from common.places import runs_dir
 from common.reading import claims, claims_of, figures, show, summary, tables, write_verdicts
 from common.record import RunFolder
@@ -11,7 +12,7 @@ from common.streams import data
 from common.sweep import TIERS, Request
 from common.targets import Overrides, Seeds, rows_of, spec_names, updates_of
 
-__all__ = ["cancel", "claims", "claims_of", "figures", "list_all", "plan", "run", "select", "show", "status", "submit",
+__all__ = ["cancel", "claims", "claims_of", "figures", "list_all", "plan", "report", "run", "select", "show", "status", "submit",
            "summary", "tables", "wait", "write_verdicts"]  # fmt: skip
 
 

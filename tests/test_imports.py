@@ -51,6 +51,8 @@ MAY: dict[str, set[str]] = {
     "common.checkpoint": {"numpy", "torch", "common.learners", "common.record"},
     "common.evaluate": {"torch", "common.learners", "common.streams"},
     "common.analysis": {"torch", "numpy", "common.rng"},
+    "common.page": {"jinja2", "markupsafe", "common.sweep", "common.readme", "common.table", "common.drawings", "common.stamp",
+                    "common.verdict_table", "common.reading"},
     "common.scheduler": set(),
     "common.gpus": set(),
     "common.bar": {"common.record", "tqdm"},
