@@ -100,6 +100,20 @@ def test_later_wins(paper: Write) -> None:
         assert request.run.optimiser.settings["lr"] == 0.9
 
 
+def test_a_paper_takes_what_another_one_selected_and_extends_its_specs(paper: Write, tmp_path: Path) -> None:
+    paper("_base", {"run": SMALL, "cases": {"A": {"selected": "toy/chosen"}, "B": {"selected": "toy/chosen/A"}}})
+    paper("chosen", {"run": SMALL, "tiers": {"smoke": {}}})
+    other = tmp_path / "papers" / "second" / "specs" / "spec.yaml"
+    other.parent.mkdir(parents=True)
+    other.write_text("extends: ../../toy/specs/_base.yaml\ntiers: {smoke: {}}\n")
+    with pytest.raises(Problem, match=r"Nothing is selected by toy/chosen .* replicate select toy/chosen --tier smoke"):
+        sweep.expand("second", "smoke")
+    selected = sweep.selected_path("toy", "smoke")
+    selected.parent.mkdir(parents=True)
+    selected.write_text("chosen: {A: {optimiser.lr: 0.5}}\n")
+    assert [r.run.optimiser.settings["lr"] for r in sweep.expand("second", "smoke")] == [0.5, 0.5]
+
+
 def test_a_file_extends_another_and_only_its_own_tiers_count(paper: Write) -> None:
     paper("_base", {"run": SMALL, "seeds": "0-2", "tiers": {"smoke": {"run": {"budget": {"batch": 4}}}, "small": {}}})
     paper("_middle", {"extends": "_base.yaml", "run": {"budget": {"iterations": 5}}})
