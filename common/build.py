@@ -74,7 +74,7 @@ def _inherit(net: torch.nn.Module, parent: dict[str, str]) -> None:
     if wrong:
         raise Problem(
             f"The weights of the parent run {parent['run']} do not fit this model at {', '.join(wrong[:5])}. Use the parent's "
-            "model settings, or parent.take=trunk when only the head differs."
+            "model settings and pictures of its size, parent.take=trunk when only the head differs, or parent=null."
         )
     net.load_state_dict(own | weights)
 

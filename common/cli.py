@@ -52,7 +52,9 @@ def parser() -> argparse.ArgumentParser:
     ended = verb("cancel", "end the jobs of a target on the cluster; what they did is kept")
     drawn = verb("figures", "make figures and tables anew from the stored traces")
     judged = verb("claims", "the verdict on every claim")
-    judged.add_argument("--write", action="store_true", help="also put the verdict tables into the README files")
+    judged.add_argument(
+        "--write", action="store_true", help="also lock new claims and put the verdicts into the README files"
+    )
     for sub in (planned, runs, state, ended, drawn, judged):
         sub.add_argument("--seeds", help="0-4 or 0,1,2 instead of the specs' own")
         sub.add_argument("--case", help="only this case of the specs, such as ER")

@@ -107,12 +107,13 @@ def _arithmetic(run: RunSpec) -> float | None:
 
 def image_macs(run: RunSpec) -> float | None:
     """Multiply-adds of one image of the run's data set."""
-    channels, height, width = _shape(run.data)
+    channels, height, width = picture_shape(run.data)
     return forward_macs(run, channels * height * width, channels, height)
 
 
 @cache
-def _shape(name: str) -> tuple[int, ...]:
+def picture_shape(name: str) -> tuple[int, ...]:
+    """(channels, height, width) of a data set's pictures."""
     return tuple(data.load(name).train.images.shape[1:])
 
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Measures = Mapping[str, Callable[["pd.DataFrame"], float]]
 PERCENT_UNITS = ("pp", "%")  # fractions are shown times 100 in these
 _DIFFERENCE = re.compile(r"(\S+) - (\S+)")
+_IN_CASE = re.compile(r"([^\s\[\]]+)\[([^\]]+)\]")
 
 
 @dataclass
@@ -35,8 +36,11 @@ def measured(claim: Claim, table: "pd.DataFrame", tier: str, measures: Measures)
     """
     rows = selected(claim, table, tier)
     factor = 100 if claim.unit in PERCENT_UNITS else 1
+    terms = [_IN_CASE.fullmatch(term) for term in claim.measure.split(" - ")]
     if claim.measure in measures:
         found = _by_function(rows, measures[claim.measure])
+    elif len(terms) <= 2 and all(terms):
+        found = _by_case([term.groups() for term in terms if term], rows, measures)
     else:
         found = _by_column(claim.measure, rows, measures)
     found.values = {seed: factor * v if math.isfinite(v) else math.nan for seed, v in found.values.items()}
@@ -106,6 +110,30 @@ def _by_column(measure: str, rows: "pd.DataFrame", measures: Measures) -> Measur
     values = once[columns[0]].astype(float) - sum(once[column].astype(float) for column in columns[1:])
     ids = once["run_id"].astype(str).tolist()
     return Measured(dict(zip(once["seed"].tolist(), values.tolist(), strict=True)), ids)
+
+
+def _by_case(terms: Sequence[tuple[Any, ...]], rows: "pd.DataFrame", measures: Measures) -> Measured:
+    """The value of "column[case]", or of "column[case] - column[case]", paired by seed; other seeds are left out and noted."""
+    found = []
+    for column, case in terms:
+        own = rows[rows["case"] == case]
+        if own.empty:
+            raise Problem(
+                f"there is no run of the case '{case}'.{nearest(case, map(str, rows['case'].dropna().unique()))}"
+            )
+        found.append(_by_column(column, own, measures))
+    first, *others = found
+    whole = Measured()
+    for seed in dict.fromkeys(seed for one in found for seed in one.values):
+        lacking = [case for (_, case), one in zip(terms, found, strict=True) if seed not in one.values]
+        if lacking:
+            whole.notes.append(f"seed {seed} left out: no run of {' and '.join(lacking)}")
+        else:
+            whole.values[seed] = first.values[seed] - sum(other.values[seed] for other in others)
+    if not whole.values:
+        raise Problem(*whole.notes)
+    whole.run_ids = list(dict.fromkeys(run for one in found for run in one.run_ids))
+    return whole
 
 
 def _ambiguous(seed: Any, rows: "pd.DataFrame") -> str:

@@ -155,10 +155,15 @@ def claims_of(paper: str) -> list[Any]:
 
 
 def write_verdicts(target: str) -> list[str]:
-    """Paths of the README files whose verdict tables were renewed, after judging the stored tables of every tier."""
+    """Paths of the README files whose verdict tables were renewed, after judging the stored tables of every tier.
+
+    What the papers report in claims that are new is locked from now on (claims.lock).
+    """
     from common import report
+    from common.claim_lock import write_lock
 
     for paper in papers_of(target):
+        write_lock(claims_of(paper), ROOT / "papers" / paper / "claims.lock")
         for tier in TIERS:
             stored = tables(paper, tier)
             if (stored.folder / "runs.csv").exists():  # not while the runs of a tier are still being made

@@ -4,8 +4,9 @@ A spec file holds: about (one sentence), run (what all runs share), seeds, cases
 each of which may give its own run, seeds, cases and grid. `extends: _file.yaml` takes another file of the folder first.
 Later wins: run, the tier's run, the case, the tier's case, what was selected, the grid point, the command line. A part
 that gives another `name` replaces the part; otherwise its settings are merged. A case may bring a grid and a `selected` of its own.
+`extends` may name a file of another paper (`../../<paper>/specs/<file>.yaml`): what asks for the same runs shares them.
 `selected: [SPEC, ...]` takes the settings that `replicate select PAPER/SPEC` chose for the case of that name, or with
-SPEC/CASE for another one (papers/<paper>/selected/<tier>.yaml).
+SPEC/CASE for another one (papers/<paper>/selected/<tier>.yaml); PAPER/SPEC and PAPER/SPEC/CASE take those of another paper.
 
 `of: SPEC` makes a spec of analyses: each run of that spec of the same paper is analysed by `run: {analysis: {name: ...}}`.
 It has no seeds, cases or grid of its own; seeds, --case and overrides go to the runs that are analysed.

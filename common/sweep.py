@@ -253,17 +253,19 @@ def selected_path(paper: str, tier: str) -> Path:
 
 
 def selected(paper: str, tier: str, case: str, sources: tuple[str, ...] | str) -> dict[str, Any]:
-    """Settings chosen for a case by the first source that has it. Errors: Problem while nothing is selected yet."""
-    names = _listed(sources)
-    if not names:
-        return {}
-    path = selected_path(paper, tier)
-    known = read(path) if path.exists() else {}
-    for source in names:
-        spec, _, other = source.partition("/")
+    """Settings chosen for a case by the first source that has it. Errors: Problem while nothing is selected yet.
+
+    A source is SPEC or SPEC/CASE of the paper, or PAPER/SPEC or PAPER/SPEC/CASE of another one whose method it takes.
+    """
+    for source in _listed(sources):
+        first, _, rest = source.partition("/")
+        owner, name = (first, rest) if first in papers() and rest else (paper, source)
+        spec, _, other = name.partition("/")
+        path = selected_path(owner, tier)
+        known = read(path) if path.exists() else {}
         if spec not in known:
             raise Missing(
-                f"Nothing is selected by {paper}/{spec} at tier {tier} yet. Run: replicate select {paper}/{spec} --tier {tier}"
+                f"Nothing is selected by {owner}/{spec} at tier {tier} yet. Run: replicate select {owner}/{spec} --tier {tier}"
             )
         if (other or case) in known[spec]:
             return dict(known[spec][other or case])

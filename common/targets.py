@@ -41,11 +41,25 @@ def updates_of(requests: list[Request]) -> dict[str, int]:
     for request in requests:
         try:
             found[request.run_id] = estimate.updates(request.run)
-            problems += [f"{request.paper}/{request.spec}: {said}" for said in absent(request.run)]
+            problems += [f"{request.paper}/{request.spec}: {said}" for said in absent(request.run) + _misfits(request)]
         except Problem as problem:
             problems += [f"{request.paper}/{request.spec}: {message}" for message in problem.messages]
     if problems:
         raise Problem(*dict.fromkeys(problems))
+    return found
+
+
+def _misfits(request: Request) -> list[str]:
+    """A sentence where a run takes weights that were trained on pictures with other channels: no network takes both."""
+    found = []
+    for parent in request.parents:
+        trained = [run for run in (request.run, parent.run) if not run.finding and not run.maker]
+        channels = [estimate.picture_shape(run.data)[0] for run in trained]
+        if len(set(channels)) == 2:
+            found.append(
+                f"{request.run.data} has pictures of {channels[0]} channels, but the weights of {parent.paper}/{parent.spec} come "
+                f"from {parent.run.data}, of {channels[1]}. Set parent=null, or name a parent that saw such pictures."
+            )
     return found
 
 

@@ -12,6 +12,7 @@ import pytest
 from common import loop, reading, report, show, sweep, verbs
 from common.cli import VERBS, main
 from common.errors import Problem
+from common.files import read_json
 from common.places import ROOT, results_dir, runs_dir
 from tests.helpers import SMALL
 
@@ -140,6 +141,18 @@ def test_verdicts_are_written_of_stored_tables_alone(paper: Write, monkeypatch: 
     assert verbs.write_verdicts("toy") == []
     verbs.tables("toy", "smoke", store=True)
     assert verbs.write_verdicts("toy") == [results_dir() / "toy" / "smoke"]
+
+
+def test_new_claims_are_locked_when_verdicts_are_written(paper: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    claims = paper("one", TOY).parent.parent / "claims.yaml"
+    row = "{id: C1, says: %s, source: p, mark: derived, runs: {}, measure: acc, tiers: {smoke: {at_most: 1, expect: holds}}}"
+    claims.write_text(f"- {row % 'it learns'}\n")
+    monkeypatch.setattr(report, "write_readmes", list)
+    verbs.write_verdicts("toy")
+    assert list(read_json(claims.with_suffix(".lock"))) == ["C1"]
+    claims.write_text(f"- {row % 'it learns well'}\n")
+    with pytest.raises(Problem, match=r"C1: what the paper reports was edited"):
+        verbs.write_verdicts("toy")
 
 
 def test_show_says_where_a_run_came_from(paper: Write, said: Callable[..., str]) -> None:

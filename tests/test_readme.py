@@ -1,4 +1,4 @@
-"""Every command of the README files works, the method that README.md shows is a whole one, and its links exist."""
+"""Every command of the README files and of docs/ works, the method that README.md shows is a whole one, and links exist."""
 
 import os
 import re
@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 LACKING = re.compile(r"(data set|weights) '[\w.]+' .*(is|are) not in |Nothing is selected by ")
-READMES = [ROOT / "README.md", *sorted(ROOT.glob("papers/*/README.md"))]
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("papers/*/README.md")), *sorted(ROOT.glob("docs/*.md"))]
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -26,17 +27,29 @@ def commands(path: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """A folder like a newcomer's: the README's method in it, the committed results beside, runs of its own."""
+    """A folder like a newcomer's: the README's method and a small data set in it, the committed results beside."""
     folder = tmp_path_factory.mktemp("newcomer")
     (method,) = blocks(ROOT / "README.md", "python")
     (folder / "my_methods.py").write_text(method)
     (folder / "results").symlink_to(ROOT / "results")
+    for number in range(32):  # four classes, six training and two test pictures each
+        path = (
+            folder
+            / "data"
+            / "my_set"
+            / ("test" if number % 4 == 0 else "train")
+            / "abcd"[number // 8]
+            / f"{number}.png"
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (8 * number, 255 - 8 * number, 40)).save(path)
     return folder
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-m", "common.cli", *command.split()[1:]]
-    places = {"REPLICATE_RUNS": f"{folder}/runs", "REPLICATE_RESULTS": f"{folder}/own-results", "PYTHONPATH": str(ROOT)}
+    places = {f"REPLICATE_{room.upper()}": f"{folder}/{room}" for room in ("data", "runs")}
+    places |= {"REPLICATE_RESULTS": f"{folder}/own-results", "PYTHONPATH": str(ROOT)}
     return subprocess.run(words, cwd=folder, env=os.environ | places, capture_output=True, text=True, timeout=300)
 
 

@@ -59,7 +59,7 @@ def test_so_many_images_of_each_class_the_same_in_every_subset() -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"count": 7}, "7 classes are asked for, but Toy has 6"),
+        ({"count": 7}, "stream.count is 7, but Toy has 6 classes. Lower it."),
         ({"classes": [0, 6]}, "give labels of Toy, 0 to 5"),
         ({"classes": [1, 1]}, "each once"),
         ({"classes": []}, "each once"),

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from common import specfiles, sweep
+from common import specfiles, sweep, verbs
 from common.errors import Problem
 from common.words import parse_overrides, seed_list
 from tests.helpers import SMALL
@@ -98,6 +99,37 @@ def test_later_wins(paper: Write) -> None:
         assert request.run.optimiser.settings["lr"] == pytest.approx(0.1 * count)
         (request,) = sweep.expand(f"toy/spec{count}", "smoke", {"optimiser.lr": 0.9})
         assert request.run.optimiser.settings["lr"] == 0.9
+
+
+def test_a_paper_takes_what_another_one_selected_and_extends_its_specs(paper: Write, tmp_path: Path) -> None:
+    paper("_base", {"run": SMALL, "cases": {"A": {"selected": "toy/chosen"}, "B": {"selected": "toy/chosen/A"}}})
+    paper("chosen", {"run": SMALL, "tiers": {"smoke": {}}})
+    other = tmp_path / "papers" / "second" / "specs" / "spec.yaml"
+    other.parent.mkdir(parents=True)
+    other.write_text("extends: ../../toy/specs/_base.yaml\ntiers: {smoke: {}}\n")
+    with pytest.raises(Problem, match=r"Nothing is selected by toy/chosen .* replicate select toy/chosen --tier smoke"):
+        sweep.expand("second", "smoke")
+    selected = sweep.selected_path("toy", "smoke")
+    selected.parent.mkdir(parents=True)
+    selected.write_text("chosen: {A: {optimiser.lr: 0.5}}\n")
+    assert [r.run.optimiser.settings["lr"] for r in sweep.expand("second", "smoke")] == [0.5, 0.5]
+
+
+def test_weights_of_pictures_with_other_channels_are_refused_before_the_parent_runs(
+    paper: Write, tmp_path: Path
+) -> None:
+    for number in range(24):
+        own = tmp_path / "data" / "my_set" / ("test" if number % 4 == 0 else "train") / "abcdef"[number // 4]
+        own.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (9 * number, 0, 0)).save(own / f"{number}.png")
+    paper("first", TOY)
+    paper("second", {**TOY, "run": {**TOY["run"], "parent": {"spec": "toy/first", "seed": 0}}})
+    assert verbs.plan("toy/second", seeds=[0])["runs"] == 2
+    with pytest.raises(
+        Problem, match=r"my_set has pictures of 3 channels, .* toy/first come from digits, of 1\. Set parent=null"
+    ):
+        verbs.plan("toy/second", "smoke", {"data": "my_set"}, [0])
+    assert verbs.plan("toy/second", "smoke", {"data": "my_set", "parent": None}, [0])["runs"] == 1
 
 
 def test_a_file_extends_another_and_only_its_own_tiers_count(paper: Write) -> None:

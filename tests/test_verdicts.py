@@ -52,6 +52,27 @@ def ruled(rule, **changes):
     return replace(CLAIM, tiers={"smoke": rule}, **changes)
 
 
+def test_cases_are_compared_by_seed_and_seeds_that_lack_one_are_named():
+    er, gem = (runs([0, 0, 0], case=case, acc=acc) for case, acc in (("ER", [0.5, 0.6, 0.7]), ("GEM", [0.4, 0.3, 0.2])))
+    gem["run_id"] += "g"
+    claim = ruled(AT_LEAST, measure="acc[ER] - acc[GEM]", reported=None)
+    row = verdict(claim, pd.concat([er, gem[:0], gem[::-1]]))
+    assert row["values"] == pytest.approx([10, 30, 50])
+    assert len(row["run_ids"]) == 6
+    row = verdict(claim, pd.concat([er, gem[1:]]))
+    assert (row["seeds"], row["verdict"]) == ([1, 2], "direction holds")
+    assert "seed 0 left out: no run of GEM" in row["note"]
+    row = verdict(ruled(AT_LEAST, measure="acc[ER]", reported=None), pd.concat([er, gem]))
+    assert row["values"] == pytest.approx([50, 60, 70])
+    for measure, told in (
+        ("acc[GM] - acc[ER]", "no run of the case 'GM'. Did you mean 'GEM'?"),
+        ("ac[ER]", "'ac' is neither"),
+    ):
+        row = verdict(ruled(AT_LEAST, measure=measure, reported=None), pd.concat([er, gem]))
+        assert row["verdict"] == "not run at this tier"
+        assert told in row["note"]
+
+
 @pytest.mark.parametrize(
     ("rule", "gaps", "word"),
     [

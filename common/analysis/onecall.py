@@ -125,7 +125,8 @@ def _checked(
         problems.add("layerwise", Problem(f"Classes are in and out of distribution at once: {words}."))
     if "rank" in asked.quantities and "id_test" in sets and len(sets["id_test"]) < asked.fewest:
         n = len(sets["id_test"])
-        problems.add("layerwise", Problem(f"A rank needs {asked.fewest} samples or more (fewest), id_test has {n}."))
+        told = f"A rank needs {asked.fewest} held-out pictures or more, but the trained classes have {n}."
+        problems.add("layerwise", Problem(f"{told} Take more classes, or a data set with more test pictures."))
     problems.refuse()
     for which in ("id", "ood"):
         if f"{which}_train" in sets and f"{which}_test" in sets:

@@ -108,6 +108,8 @@ def limited(labels: np.ndarray, rows: np.ndarray, classes: Iterable[int], each: 
 
 def _listed(images: Images, classes: list[int] | None, count: int | None, draw: int | None) -> list[int]:
     if classes is None:
+        if count is not None and count > len(images.classes):
+            raise Problem(f"stream.count is {count}, but {images.title} has {len(images.classes)} classes. Lower it.")
         return choose(images, count, draw)
     if count is not None or draw is not None:
         raise Problem(

@@ -1,0 +1,43 @@
+"""The figure of the simple baseline: the methods at the end, and the class mean under every cut of the classes."""
+
+from typing import TYPE_CHECKING
+
+from common import style
+from common.drawings import Figure, data_titles
+from common.table import Tables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+OURS = ("class mean", "Euclidean", "not pre-trained")
+
+
+def ends(tables: Tables) -> "Canvas":
+    """ACC of every method (left); accuracy over all images of the class mean in fewer and more tasks (right)."""
+    figure, axes = style.sheet(1, 2, style.PAGE, 2.4, ratios=(3, 2))
+    left, right = axes[0]
+    methods = 100 * tables.where(spec="methods").pivot_table(index="seed", columns="case", values="acc")
+    names = sorted(methods.columns, key=lambda name: methods[name].mean())
+    for place, name in enumerate(names):
+        style.bars(left, [place], methods[[name]].to_numpy(), style.PLASTICITY if name in OURS else style.STABILITY)
+    left.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    left.set_xlabel("method, worst first")
+    style.percent(left, "mean accuracy over tasks (%)")
+    looks = {"natural": ("-", style.PLASTICITY), "shuffled": (":", "#000000")}
+    for order, rows in tables.where(spec="orders").groupby("stream.order"):
+        cut = 100 * rows.pivot_table(index="seed", columns="stream.tasks", values="final")
+        line, colour = looks[str(order)]
+        style.bars(right, list(cut.columns), cut.to_numpy(), colour, f"class mean, {order} order", line)
+        right.set_xticks(list(cut.columns), [f"{tasks:g}" for tasks in cut.columns])
+    right.set_xlabel("tasks that the classes come in")
+    style.percent(right, "accuracy over all images (%)")
+    style.legend(figure, axes)
+    style.footnote(figure, f"{', '.join(data_titles(tables.runs))}; mean ± SD over {methods.index.size} seeds")
+    return figure
+
+
+FIGURES = {
+    "ends": Figure(
+        ends, ("methods", "orders"), "Class mean, prompting and fine-tuning; cuts and orders of the classes."
+    )
+}
