@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from common.claims import Claim
+from common.errors import Problem
 from common.files import read_json, sha256_bytes, write_json
 
 
@@ -44,4 +45,9 @@ def write_lock(claims: Sequence[Claim], path: Path) -> list[str]:
 
 def _locked(path: Path) -> dict[str, str]:
     """id -> digest as stored; empty before the first lock."""
-    return dict(read_json(path)) if path.exists() else {}
+    locked = read_json(path) if path.exists() else {}
+    if not isinstance(locked, dict) or not all(isinstance(digest, str) for digest in locked.values()):
+        raise Problem(
+            f"{path} is damaged: it holds no digests by claim. Restore it (git checkout); it is never written by hand."
+        )
+    return locked

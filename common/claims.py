@@ -109,7 +109,7 @@ def load_claims(path: Path) -> list[Claim]:
 
     try:
         # the C loader where it is there: the same safe rows, ten times sooner
-        rows = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        rows = yaml.load(path.read_text(), Loader=_loader())
     except FileNotFoundError as error:
         raise Problem(f"There is no {path}: write the paper's claims there, one row each.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -124,6 +124,23 @@ def load_claims(path: Path) -> list[Claim]:
     if problems:
         raise Problem(*problems)
     return [claim for claim in claims if claim is not None]
+
+
+def _loader() -> Any:
+    """YAML's safe loader that refuses a key given twice, of which it would else keep the last."""
+    import yaml
+
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Loader(base):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [key.value for key, _ in node.value]
+            if doubled := next((key for key in node.value if keys.count(key[0].value) > 1), None):
+                mark = doubled[0].start_mark
+                raise yaml.YAMLError(f"the key {doubled[0].value} is given twice, first in line {mark.line + 1}")
+            return super().construct_mapping(node, deep)
+
+    return Loader
 
 
 def _claim(path: Path, number: int, row: Any, problems: list[str]) -> Claim | None:

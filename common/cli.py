@@ -149,6 +149,8 @@ def _target(options: argparse.Namespace, say: Any) -> int:
         say(verbs.select(options.target, options.tier or "smoke", _settings(options), options.json), show.selection)
         return 0
     seeds = words.seed_list(options.seeds) if options.seeds is not None else None
+    if seeds is not None and "seed" in over:
+        raise Problem(f"seed={over['seed']} and --seeds {options.seeds} both say which seeds. Give one of the two.")
     asked = (over, seeds, options.case)
     if options.verb == "plan":
         say(verbs.plan(options.target, options.tier or "smoke", *asked, together.how(options.together)), show.plan)
@@ -215,6 +217,10 @@ def _data(options: argparse.Namespace, say: Any) -> int:
     from common.streams import data
 
     if options.action == "list":
+        if options.name:
+            raise Problem(
+                f"replicate data list shows all data sets and takes no name; see replicate data check {options.name}."
+            )
         say(data.listing(), show.data_sets)
         return 0
     if not options.name:

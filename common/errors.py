@@ -48,5 +48,6 @@ def _places(names: list[str]) -> str:
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """ " Did you mean 'x'?" for the allowed name nearest to `word`, or an empty string."""
-    close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.5)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    names = {name.lower(): name for name in allowed}  # capitals are no difference
+    close = difflib.get_close_matches(word.lower(), list(names), n=1, cutoff=0.5)
+    return f" Did you mean '{names[close[0]]}'?" if close else ""

@@ -82,7 +82,7 @@ def _timed(paper: str, tier: str) -> dict[tuple[Any, ...], float]:
         return {}
     both = runs.merge(took, on="run_id")
     both["each"] = both["seconds"] / both["updates"]
-    both["case"] = both["case"].fillna("")
+    both["case"] = both["case"].astype(object).fillna("")
     found: dict[tuple[Any, ...], float] = {}
     for name in ("analysis.name", "collection.name"):
         if name in both:

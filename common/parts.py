@@ -106,7 +106,7 @@ def find(kind: Kind, name: str) -> Part:
         tree, _ = _source(path)
         version = _own_version(tree, path)
     else:
-        known = ", ".join(sorted(REGISTRY[kind]))
+        known = ", ".join(sorted(REGISTRY[kind])) or "none"
         raise Problem(
             f"{kind}.name is '{name}', which is no {kind}.{nearest(name, REGISTRY[kind])} "
             f"Known: {known}; or the dotted path of your own, such as my_module.{name.title()}."

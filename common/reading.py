@@ -1,14 +1,27 @@
 """The verbs that read what is stored: tables, figures, verdicts, and where a result came from. Nothing runs."""
 
+import os
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from common import specfiles, sweep, table
+from common import papers_code, parts, specfiles, sweep, table
 from common.errors import Problem, nearest
 from common.places import ROOT, runs_dir
 from common.record import RunFolder
 from common.sweep import TIERS
 from common.targets import Overrides, Seeds, check_case, papers_of, reachable
+from common.words import ALL_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from common.claims import Claim
+
+
+# what a column of the table of runs is called, or begins with
+COLUMNS = ("run_id", "paper", "spec", "tier", "case", "data", "data_title", "precision", "seed", *parts.KINDS, *parts.OPTIONAL,
+           "budget", "evaluation")  # fmt: skip
 
 
 def claims(
@@ -56,6 +69,8 @@ def figures(
     made: list[str] = []
     check_case(target, case)
     for paper in papers_of(target):
+        _check_drawings(paper)
+    for paper in papers_of(target):
         for name in (tier,) if tier else TIERS:
             own = target if "/" in target else paper
             stored = tables(own, name, overrides, seeds, case, store=True)
@@ -63,6 +78,20 @@ def figures(
                 rows = claims(paper, name) if stored.folder.name == name else []
                 made += report.make(paper, stored, rows, quiet)
     return made
+
+
+def _check_drawings(paper: str) -> None:
+    """Nothing. Errors: Problem for a figures.py that cannot be loaded or draws what no spec runs."""
+    module = papers_code.module(ROOT, paper, "figures")
+    if module is None:
+        return
+    path, known = ROOT / "papers" / paper / "figures.py", specfiles.specs(paper)
+    if not isinstance(getattr(module, "FIGURES", None), dict):
+        raise Problem(f"{path} has no FIGURES, a dictionary of file names and figures: write FIGURES = {{}} for none.")
+    items = {**module.FIGURES, **getattr(module, "TABLES", {})}
+    wrong = [(name, spec) for name, item in items.items() for spec in item.needs if spec not in known]
+    if wrong:
+        raise Problem(*(f"{path}, {name}: {paper} has no spec '{spec}'.{nearest(spec, known)}" for name, spec in wrong))
 
 
 def summary(
@@ -114,10 +143,10 @@ def tables(
 def show(what: str) -> dict[str, Any]:
     """Where a run or a figure came from: spec, code, data, host, time and the command that makes it again."""
     path = Path(what)
-    if path.suffix in (".png", ".pdf") or (path.exists() and path.is_file()):
-        from common import report
+    if path.suffix in (".png", ".pdf", ".md", ".csv", ".parquet") or os.path.isfile(path):
+        from common import origins
 
-        return report.origin(path)
+        return origins.origin(path)
     folders = sorted(runs_dir().iterdir()) if runs_dir().is_dir() else []
     matches = [p for p in folders if what and p.name.startswith(what) and (p / "spec.json").exists()]
     matches = [p for p in matches if p.name == what] or matches
@@ -144,14 +173,33 @@ def claims_of(paper: str) -> list[Any]:
     path = ROOT / "papers" / paper / "claims.yaml"
     claims = load_claims(path) if path.exists() else []
     wrong = check_lock(claims, path.with_suffix(".lock"))
+    cases = cache(lambda spec: {case for tier in TIERS for case in sweep.cases(f"{paper}/{spec}", tier)})
     for claim in claims:
-        for spec in claim.runs.get("spec", ()):
-            if spec not in specfiles.specs(paper):
-                near = nearest(str(spec), specfiles.specs(paper))
-                wrong.append(f"{path}, claim {claim.id}: {paper} has no spec '{spec}'.{near}")
+        wrong += [f"{path}, claim {claim.id}: {said}" for said in _names_nothing(paper, claim, cases)]
     if wrong:
         raise Problem(*wrong)
     return claims
+
+
+def _names_nothing(paper: str, claim: "Claim", cases_of: "Callable[[str], set[str]]") -> list[str]:
+    """Sentences on specs, cases and columns in a claim's `runs` that no run of the paper can have.
+
+    A claim may name a case that nobody has written yet (it is not run then), but none that is nearly a written one.
+    """
+    known = specfiles.specs(paper)
+    named = [str(spec) for spec in claim.runs.get("spec", ())]
+    found = [f"{paper} has no spec '{spec}'.{nearest(spec, known)}" for spec in named if spec not in known]
+    if found:
+        return found
+    wanted = [str(case) for case in claim.runs.get("case", ()) if case is not None]
+    cases = {str(case) for spec in (named or known if wanted else ()) for case in cases_of(spec)}
+    for case in wanted:
+        if case not in cases and (near := nearest(case, cases)):
+            found.append(f"{' and '.join(named) or paper} has no case '{case}' at any tier.{near}")
+    for column in claim.runs:
+        if column.partition(".")[0] not in COLUMNS:
+            found.append(f"'{column}' is no column of the table of runs.{nearest(column, ALL_KEYS + COLUMNS)}")
+    return found
 
 
 def write_verdicts(target: str) -> list[str]:

@@ -13,6 +13,7 @@ runs/<run_id>/  spec.json        the resolved specification
 
 import csv
 import io
+import json
 import os
 import socket
 import time
@@ -25,11 +26,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import Problem
-from common.files import read_json, write_atomic, write_json
+from common.files import read_json, sha256_bytes, write_atomic, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
+STATES = ("running", "interrupted", "failed", "done")  # that a status names
+ARRAYS = ("step", "task", "seen", "bits", "offsets", "ends")  # that every trace has
+PROVENANCE = ("code", "versions", "host", "device", "started", "command", "stream")
 MOST_STARTS = 5  # that often a run may die without getting on before it counts as failed
 STALE_SECONDS = 600  # a run on another host that has not reported for this long counts as lost
 
@@ -116,12 +120,27 @@ class RunFolder:
         return self.path.name
 
     def spec(self) -> dict[str, Any]:
-        """The resolved specification as stored."""
-        return read_json(self.path / "spec.json")
+        """The resolved specification as stored. Errors: Problem when it is not the one that gave the run its id."""
+        stored = self._mapping("spec.json")
+        science = {key: value for key, value in stored.items() if key != "run_id"}
+        if not self.run_id.endswith(sha256_bytes(json.dumps(science, sort_keys=True).encode())[:12]):
+            raise Problem(damaged(self.path, "spec.json", "it is not the specification that gave the run its id"))
+        return stored
 
     def provenance(self) -> dict[str, Any]:
         """Where the run came from."""
-        return read_json(self.path / "provenance.json")
+        return self._mapping("provenance.json", PROVENANCE)
+
+    def _mapping(self, name: str, keys: tuple[str, ...] = ()) -> dict[str, Any]:
+        """What a JSON file of the folder holds. Errors: Problem when it is missing, damaged or lacks one of the keys."""
+        try:
+            stored = read_json(self.path / name)
+        except FileNotFoundError:
+            raise Problem(damaged(self.path, name, "it is missing")) from None
+        lacking = [key for key in keys if not isinstance(stored, dict) or key not in stored]
+        if lacking or not isinstance(stored, dict):
+            raise Problem(damaged(self.path, name, f"it lacks {', '.join(lacking)}" if lacking else "it is no mapping"))
+        return stored
 
     def status(self) -> dict[str, Any]:
         """state ("missing", "running", "interrupted", "failed" or "done"), updates, total, seconds, host, pid, error;
@@ -148,7 +167,7 @@ class RunFolder:
             raise Problem(
                 f"Cannot read {path}: {error.strerror}. Let REPLICATE_RUNS name a folder that can be read and written."
             ) from error
-        if not isinstance(status, dict) or not {"state", "updates"} <= status.keys():
+        if not isinstance(status, dict) or status.get("state") not in STATES or not _counts(status):
             raise Problem(f"{path} is damaged. Move it away and run the command that made it again.")
         return status
 
@@ -183,13 +202,19 @@ class RunFolder:
         path = self.path / "trace.npz"
         try:
             with np.load(path, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
+                arrays = {name: stored[name] for name in stored.files}
         except FileNotFoundError:
             if self.done():
                 raise Problem(damaged(self.path, "trace.npz", "it is missing though the run is done")) from None
             raise Problem(f"Run {self.run_id} has no trace yet ({path} is missing). Run its target again.") from None
         except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise Problem(damaged(self.path, "trace.npz", error)) from error
+        if lacking := [name for name in ARRAYS if name not in arrays]:
+            raise Problem(damaged(self.path, "trace.npz", f"it lacks {', '.join(lacking)}"))
+        rows = {name: len(arrays[name]) for name in ("step", "task", "seen", "bits")}
+        if len(set(rows.values())) > 1 or arrays["bits"].shape[-1] * 8 < arrays["offsets"][-1]:
+            raise Problem(damaged(self.path, "trace.npz", f"its arrays do not fit each other: {rows}"))
+        return arrays
 
     def write_facts(self, facts: list[dict[str, Any]]) -> None:
         """Stores what an analysis found, one row a fact; numbers with eight digits."""
@@ -209,6 +234,12 @@ class RunFolder:
             return pd.read_csv(self.path / "facts.csv")
         except (OSError, ValueError) as error:
             raise Problem(damaged(self.path, "facts.csv", error)) from error
+
+
+def _counts(status: dict[str, Any]) -> bool:
+    """Whether the numbers in a status are numbers."""
+    needed = isinstance(status.get("updates"), int)
+    return needed and all(isinstance(status.get(key, 0), int | float) for key in ("total", "seconds", "written"))
 
 
 def snapshot_path(folder: Path, updates: int) -> Path:

@@ -57,8 +57,6 @@ def write(paper: str, spec: str, tier: str, rows: list[dict[str, Any]]) -> dict[
     best: dict[str, dict[str, Any]] = {}
     for row in rows:
         best.setdefault(row["case"], row["settings"])
-    path = sweep.selected_path(paper, tier)
-    known = yaml.safe_load(path.read_text()) if path.exists() else {}
-    text = HEADER.format(tier=tier) + yaml.safe_dump({**known, spec: best}, sort_keys=True)
-    write_atomic(path, text)
+    text = HEADER.format(tier=tier) + yaml.safe_dump({**sweep.all_selected(paper, tier), spec: best}, sort_keys=True)
+    write_atomic(sweep.selected_path(paper, tier), text)
     return best

@@ -51,11 +51,21 @@ def load(paper: str, spec: str) -> dict[str, Any]:
     content["tiers"] = {
         tier: part for tier, part in content.get("tiers", {}).items() if tier in _own_tiers(paper, spec)
     }
-    if "of" in content and content["of"] not in specs(paper):
+    if not content["tiers"]:
         raise Problem(
-            f"of is {content['of']!r}, but {paper} has no such spec.{nearest(str(content['of']), specs(paper))}"
+            f"{paper}/{spec} names no tier, so it would never run. Give it tiers: {{smoke: {{}}}}, or small, or full."
         )
+    if "of" in content:
+        _check_of(paper, spec, content["of"])
     return {"run": {}, "seeds": [0], "cases": {}, "grid": {}, "tiers": {}, "paper": paper, **content}
+
+
+def _check_of(paper: str, spec: str, of: Any) -> None:
+    """Nothing. Errors: Problem for an `of` that names no spec of runs that train."""
+    if of not in specs(paper):
+        raise Problem(f"of is {of!r}, but {paper} has no such spec.{nearest(str(of), specs(paper))}")
+    if of == spec or "of" in read(ROOT / "papers" / paper / "specs" / f"{of}.yaml"):
+        raise Problem(f"of is {of!r}, which is itself a spec of analyses. Name a spec whose runs train.")
 
 
 def _misshapen(content: dict[str, Any]) -> list[str]:
@@ -65,6 +75,8 @@ def _misshapen(content: dict[str, Any]) -> list[str]:
         for k in content
         if k not in KEYS
     ]
+    if not isinstance(content.get("about", ""), str):
+        wrong.append(f"'about' must be a sentence, but is {content['about']!r}.")
     tiers = content.get("tiers", {})
     for tier, part in tiers.items() if isinstance(tiers, dict) else ():
         if tier not in TIERS:
@@ -84,7 +96,8 @@ def _misshapen(content: dict[str, Any]) -> list[str]:
             wrong.append(
                 f"A spec of analyses (of: {content['of']}) takes {', '.join(own)} from the spec that it is of."
             )
-        if not isinstance(part.get("selected", []), str | list):
+        chosen = part.get("selected", [])
+        if not isinstance(chosen, str | list) or not all(isinstance(name, str) for name in chosen):
             wrong.append(f"'selected' must be the name of a spec or a list of them, but is {part['selected']!r}.")
     return wrong
 

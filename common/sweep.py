@@ -37,6 +37,8 @@ def targets(target: str) -> list[tuple[str, str]]:
     if target == "all":
         return [(paper, spec) for paper in papers() for spec in specs(paper)]
     paper, _, spec = target.partition("/")
+    if target.endswith((".yaml", ".yml")):
+        raise Problem(f"'{target}' is a file; a target is all, PAPER or PAPER/SPEC. Papers: {', '.join(papers())}.")
     if paper not in papers():
         raise Problem(f"There is no paper '{paper}'.{nearest(paper, papers())} Targets: all, {', '.join(papers())}.")
     if spec and spec not in specs(paper):
@@ -61,8 +63,9 @@ def expand(
     problems = Problems()
     found = _expanded(target, tier, overrides or {}, seeds, case, problems)
     if case is not None and not found and not problems.found:
-        near = nearest(case, cases(target, tier))
-        problems.add(target, Problem(f"no spec has a case '{case}' at tier {tier}.{near}"))
+        known = cases(target, tier)
+        told = f"{nearest(case, known)} Cases: {', '.join(known) or 'none'}."
+        problems.add(target, Problem(f"no spec has a case '{case}' at tier {tier}.{told}"))
     problems.refuse()
     return with_parents(found)
 
@@ -261,15 +264,31 @@ def selected(paper: str, tier: str, case: str, sources: tuple[str, ...] | str) -
         first, _, rest = source.partition("/")
         owner, name = (first, rest) if first in papers() and rest else (paper, source)
         spec, _, other = name.partition("/")
-        path = selected_path(owner, tier)
-        known = read(path) if path.exists() else {}
+        known = all_selected(owner, tier)
+        if spec not in specs(owner):
+            raise Problem(f"'selected' names {spec}, but {owner} has no such spec.{nearest(spec, specs(owner))}")
         if spec not in known:
             raise Missing(
                 f"Nothing is selected by {owner}/{spec} at tier {tier} yet. Run: replicate select {owner}/{spec} --tier {tier}"
             )
+        if other and other not in known[spec]:
+            there = ", ".join(map(str, known[spec]))
+            raise Problem(f"'selected' names {source}, but {spec} selected nothing for '{other}', only for: {there}.")
         if (other or case) in known[spec]:
             return dict(known[spec][other or case])
     return {}
+
+
+def all_selected(paper: str, tier: str) -> dict[str, Any]:
+    """What was selected at a tier: spec -> case -> settings. Errors: Problem for a file that holds anything else."""
+    path = selected_path(paper, tier)
+    known = read(path) if path.exists() else {}
+    cases = [chosen for spec in known.values() for chosen in (spec.values() if isinstance(spec, dict) else [None])]
+    if not all(isinstance(chosen, dict) for chosen in cases):
+        raise Problem(
+            f"{path} is damaged: it must hold settings by spec and case. Restore it (git checkout), or select anew."
+        )
+    return known
 
 
 Named = Callable[..., Request]  # _one_run with its answers kept
@@ -313,6 +332,9 @@ def _one_run(what: str, spec: str, case: str | None, tier: str, seed: Any, child
     """The run that `spec`, `case` and `seed` name. Errors: Problem when that is no one run, or `child` itself."""
     if _descends(spec, child):
         raise Problem(f"{what}.spec is {spec}, which makes {child} its own parent. Name another spec.")
+    if case is not None and case not in (known := cases(spec, tier)):
+        told = f"{nearest(str(case), known)} Cases: {', '.join(known) or 'none'}."
+        raise Problem(f"{what}.case is {case!r}, which {spec} does not have at tier {tier}.{told}")
     requests = [r for r in expand(spec, tier, seeds=[seed]) if case is None or r.case == case]
     requests = [r for r in requests if f"{r.paper}/{r.spec}" == spec]
     if len(requests) != 1:

@@ -9,7 +9,6 @@ A run that is not in the runs folder is taken from the stored table by its id: s
 """
 
 import hashlib
-import importlib
 import io
 import re
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import metrics
+from common import metrics, papers_code
 from common.errors import Problem, nearest
 from common.files import read_json, sha256_bytes, sha256_file, write_atomic, write_json
 from common.places import ROOT, cache_dir, results_dir, runs_dir
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+RUNS_COLUMNS = ("run_id", "paper", "spec", "tier", "case", "data", "seed")  # the others depend on the runs
+PROVENANCE_COLUMNS = ("run_id", "updates", "seconds", "host", "device", "code", "started", "torch", "lossy")
 Fresh = dict[str, tuple[Request, dict[str, Any]]]  # finished runs in the runs folder, with their status
 
 
@@ -129,7 +130,8 @@ def measured(request: Request) -> dict[str, Any]:
     if path.exists():
         return dict(read_json(path))
     found = _of_facts(request) if request.run.finding else _of_trace(request)
-    found = {name: float(f"{value:.8g}") for name, value in found.items()}  # the precision of the stored table
+    # the precision of the stored table, in the order in which the cache gives them back
+    found = {name: float(f"{found[name]:.8g}") for name in sorted(found)}
     write_json(path, found)
     return found
 
@@ -143,7 +145,8 @@ def _of_trace(request: Request) -> dict[str, Any]:
     else:
         found = dict(metrics.summarise(accuracy, trace["step"], trace["ends"]))
     per_run = getattr(measures_of(request.paper), "per_run", None)
-    return found | (per_run(trace, accuracy) if per_run else {})
+    what = f"per_run of papers/{request.paper}/measures.py on run {request.run_id}"
+    return found | (papers_code.columns(what, per_run, trace, accuracy) if per_run else {})
 
 
 def _of_facts(request: Request) -> dict[str, Any]:
@@ -151,14 +154,15 @@ def _of_facts(request: Request) -> dict[str, Any]:
     assert request.run.finding is not None
     per_analysis = getattr(measures_of(request.paper), "per_analysis", None)
     facts = RunFolder(runs_dir() / request.run_id).facts()
-    return per_analysis(request.run.finding.name.rpartition(".")[2], facts) if per_analysis else {}
+    what = f"per_analysis of papers/{request.paper}/measures.py on run {request.run_id}"
+    name = request.run.finding.name.rpartition(".")[2]
+    return papers_code.columns(what, per_analysis, name, facts) if per_analysis else {}
 
 
 @cache
 def measures_of(paper: str) -> Any:
     """The paper's module of measures, or None where it has none."""
-    there = (ROOT / "papers" / paper / "measures.py").exists()
-    return importlib.import_module(f"papers.{paper}.measures") if there else None
+    return papers_code.module(ROOT, paper, "measures")
 
 
 @cache
@@ -186,19 +190,23 @@ def collect(requests: list[Request], folder: Path, store: bool = True, asked: As
             fresh[request.run_id] = request, status
         elif request.run_id in known and stored is not None:
             same = stored[(stored["run_id"] == request.run_id) & (stored["spec"] == request.spec)]
-            rows += _records(same[same["case"].fillna("") == request.case])
+            rows += _records(same[same["case"].astype(object).fillna("") == request.case])
     runs = pd.DataFrame(rows)
     if runs.empty:
         return Tables(runs, folder)
     runs = runs.sort_values(["spec", "case", "run_id"]).reset_index(drop=True)
     if store:
+        wanted = list(runs["run_id"].unique())
+        made = {"runs.csv": runs.to_csv(index=False, float_format="%.8g", lineterminator="\n").encode()}
+        made["provenance.csv"] = _provenance(wanted, fresh, folder)
+        for name, points in (("curves", _curve), ("scalars", _scalars), ("facts", _facts)):
+            if content := _points(folder / f"{name}.parquet", wanted, fresh, points):
+                made[f"{name}.parquet"] = content
         if asked:
             write_json(folder / "request.json", {"asked": asked.words})
-        _write_if_new(folder / "runs.csv", runs.to_csv(index=False, float_format="%.8g", lineterminator="\n").encode())
-        _store_provenance(list(runs["run_id"].unique()), fresh, folder)
-        for name, points in (("curves", _curve), ("scalars", _scalars), ("facts", _facts)):
-            _store_points(folder / f"{name}.parquet", list(runs["run_id"].unique()), fresh, points)
-        runs = _parsed(folder / "runs.csv")
+        for name, content in made.items():  # all of it could be read, so that nothing is left half renewed
+            _write_if_new(folder / name, content)
+        runs = _of_runs(folder / "runs.csv")
     return Tables(runs, folder)
 
 
@@ -209,30 +217,45 @@ def _records(rows: "pd.DataFrame") -> list[dict[str, Any]]:
 def stored_runs(folder: Path) -> "pd.DataFrame | None":
     """The stored table of runs, or None."""
     path = folder / "runs.csv"
-    return _parsed(path) if path.exists() else None
+    return _of_runs(path) if path.exists() else None
 
 
 def stored_provenance(folder: Path) -> "pd.DataFrame | None":
     """The stored table of where the runs came from, or None."""
     path = folder / "provenance.csv"
-    return _parsed(path) if path.exists() else None
+    return _parsed(path, PROVENANCE_COLUMNS) if path.exists() else None
 
 
-def _parsed(path: Path) -> "pd.DataFrame":
+def _of_runs(path: Path) -> "pd.DataFrame":
+    """The stored table of runs. Errors: Problem when a column is missing, a row is there twice or a metric is no number."""
+    found = _parsed(path, RUNS_COLUMNS)
+    doubled = found[found.duplicated(["run_id", "spec", "case"])]
+    if len(doubled):
+        raise Problem(_spoiled(path, f"run {doubled['run_id'].iloc[0]} of {doubled['spec'].iloc[0]} is there twice"))
+    texts = [name for name in ("seed", *metrics.METRICS) if name in found and found[name].dtype.kind not in "iufb"]
+    if texts:
+        raise Problem(_spoiled(path, f"its column {texts[0]} holds a text"))
+    return found
+
+
+def _spoiled(path: Path, what: object) -> str:
+    return f"{path} is damaged ({str(what).strip()}). Restore it (git checkout), or remove it and run the target again."
+
+
+def _parsed(path: Path, columns: tuple[str, ...]) -> "pd.DataFrame":
     import pandas as pd
 
     try:
         if not path.read_bytes().endswith(b"\n"):
             raise ValueError("its last line is cut short")
-        found = pd.read_csv(path, keep_default_na=True, na_values=[""], low_memory=False)
+        found = pd.read_csv(path, keep_default_na=True, na_values=[""], low_memory=False, dtype={"run_id": str})
         if "run_id" not in found or not isinstance(found.index, pd.RangeIndex):  # the latter: more cells than names
             raise ValueError("it is no table with a column run_id")
+        if lacking := [name for name in columns if name not in found]:
+            raise ValueError(f"it lacks the column {', '.join(lacking)}")
         return found
-    except ValueError as error:  # what pandas raises for a file that is no table is a ValueError too
-        raise Problem(
-            f"{path} is damaged ({str(error).strip()}). Restore it (git checkout), or remove it and run the target "
-            "again."
-        ) from error
+    except (OSError, ValueError) as error:  # what pandas raises for a file that is no table is a ValueError too
+        raise Problem(_spoiled(path, error)) from error
 
 
 _title = cache(title)
@@ -246,7 +269,8 @@ def _row(request: Request) -> dict[str, Any]:
     return {"run_id": request.run_id, **place, **title, **request.run.flat(), **measured(request)}
 
 
-def _store_provenance(wanted: list[str], fresh: Fresh, folder: Path) -> None:
+def _provenance(wanted: list[str], fresh: Fresh, folder: Path) -> bytes:
+    """The content of provenance.csv."""
     import pandas as pd
 
     rows = []
@@ -259,12 +283,13 @@ def _store_provenance(wanted: list[str], fresh: Fresh, folder: Path) -> None:
         )
     path = folder / "provenance.csv"
     if path.exists():
-        rows += [r for r in _records(_parsed(path)) if r["run_id"] in set(wanted) - set(fresh)]
+        rows += [r for r in _records(_parsed(path, PROVENANCE_COLUMNS)) if r["run_id"] in set(wanted) - set(fresh)]
     table = pd.DataFrame(rows).sort_values("run_id")
-    _write_if_new(path, table.to_csv(index=False, lineterminator="\n").encode())
+    return bytes(table.to_csv(index=False, lineterminator="\n").encode())
 
 
-def _store_points(path: Path, wanted: list[str], fresh: Fresh, points: "Callable[[Request], pd.DataFrame]") -> None:
+def _points(path: Path, wanted: list[str], fresh: Fresh, points: "Callable[[Request], pd.DataFrame]") -> bytes | None:
+    """The content of a file of points, None where there are none."""
     import pandas as pd
 
     frames = [points(request) for request, _ in fresh.values()]
@@ -273,14 +298,14 @@ def _store_points(path: Path, wanted: list[str], fresh: Fresh, points: "Callable
         frames.append(old[old["run_id"].isin(list(set(wanted) - set(fresh)))])
     frames = [frame for frame in frames if len(frame)]
     if not frames:
-        return
+        return None
     whole = pd.concat(frames)
     by = ("run_id",) if path.stem == "facts" else ("run_id", "step", "task", "update")  # facts keep their own order
     whole = whole.sort_values([c for c in by if c in whole], kind="stable")
     whole["run_id"] = whole["run_id"].astype(str).astype("category")
     buffer = io.BytesIO()
     whole.reset_index(drop=True).to_parquet(buffer, compression="zstd", index=False)
-    _write_if_new(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _write_if_new(path: Path, content: bytes) -> None:
@@ -293,7 +318,13 @@ def _read_points(path: Path) -> "pd.DataFrame":
 
     if not path.exists():
         raise Problem(f"{path} is not there yet. Make it: replicate figures {asked_in(path.parent)}.")
-    return pd.read_parquet(path)
+    try:
+        found = pd.read_parquet(path)
+        if "run_id" not in found:
+            raise ValueError("it lacks the column run_id")
+        return found
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        raise Problem(_spoiled(path, str(error).splitlines()[0])) from error
 
 
 def _facts(request: Request) -> "pd.DataFrame":

@@ -10,7 +10,7 @@ from common.reading import claims, claims_of, figures, show, summary, tables, wr
 from common.record import RunFolder
 from common.streams import data
 from common.sweep import TIERS, Request
-from common.targets import Overrides, Seeds, rows_of, spec_names, updates_of
+from common.targets import Overrides, Seeds, papers_of, rows_of, spec_names, updates_of
 
 __all__ = ["cancel", "claims", "claims_of", "figures", "list_all", "plan", "report", "run", "select", "show", "status", "submit",
            "summary", "tables", "wait", "write_verdicts"]  # fmt: skip
@@ -83,6 +83,8 @@ def run(
     requests = sweep.expand(target, tier, overrides, seeds, case)
     if not requests:
         raise Problem(f"Nothing of '{target}' runs at tier '{tier}'. See: replicate list.")
+    for paper in papers_of(target):
+        claims_of(paper)  # what is wrong with them is said before anything runs
     outcome = launch.run_local(requests, settings or launch.Settings(), updates_of(requests), quiet)
     return _harvest(outcome, target, tier, overrides, seeds, case, quiet)
 
@@ -94,13 +96,15 @@ def _harvest(
     result: dict[str, Any] = vars(outcome) | {"figures": [], "claims": [], "summary": [], "undrawn": None}
     if outcome.stopped:
         return result
-    if overrides:
-        result["summary"] = summary(target, tier, overrides, seeds, case)
-    else:
-        result["claims"] = claims(target, tier, None, seeds, case)
     try:
+        if overrides:
+            result["summary"] = summary(target, tier, overrides, seeds, case)
+        else:
+            result["claims"] = claims(target, tier, None, seeds, case)
         result["figures"] = figures(target, tier, overrides, seeds, case, quiet)
-    except Exception as error:  # a fault in a figure must not cost what was measured
+    except Problem as problem:
+        result["undrawn"] = " ".join(problem.messages)
+    except Exception as error:  # a fault in a measure or a figure must not cost what was run
         result["undrawn"] = f"{type(error).__name__}: {error}"
     return result
 
@@ -207,6 +211,7 @@ def select(
     if not name:
         raise Problem(f"'{spec}' is no single spec; select takes PAPER/SPEC, such as stability_gap/select_class.")
     requests = sweep.expand(spec, tier)
+    sweep.all_selected(paper, tier)  # what is there must be readable before anything runs
     selection.refuse_test_images(requests)
     outcome = launch.run_local(requests, settings or launch.Settings(), updates_of(requests), quiet)
     if outcome.failed or outcome.stopped:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.claims import EXPECTATIONS, Claim, Reported, Rule
-from common.errors import Problem
+from common.errors import Missing
 from common.measured import Measured, Measures, measured
 from common.stats import Alternative, bootstrap_interval, enough, paired_permutation_p, welch_interval
 from common.verdict_table import interval, readable
@@ -46,7 +46,7 @@ def _judged(claim: Claim, table: "pd.DataFrame", tier: str, measures: Measures) 
         return _row(claim, tier, None, NOT_RUN, ["the claim has no rule for this tier"], Measured())
     try:
         found = measured(claim, table, tier, measures)
-    except Problem as problem:
+    except Missing as problem:
         return _row(claim, tier, rule, NOT_RUN, problem.messages, Measured())
     absent = [seed for seed, value in found.values.items() if math.isnan(value)]
     if absent:

@@ -29,6 +29,8 @@ def seed_list(given: Any) -> list[int]:
         seeds = []
     if not seeds:
         raise Problem(f"seeds are {given!r}; give them as 0-4 or 0,1,2.")
+    if len(set(seeds)) < len(seeds):
+        raise Problem(f"seeds are {given!r}, where one is given twice: it would be one run, not two. Give each once.")
     return seeds
 
 
@@ -45,6 +47,8 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
     for word in words:
         key, _, value = word.partition("=")
         head = key.split(".")[0]
+        if key in found:
+            wrong.append(f"{key} is given twice, the second time as '{value}'. Give it once.")
         if head not in (*parts.KINDS, *parts.OPTIONAL, "data", "budget", "evaluation", "seed", "precision", "parent"):
             wrong.append(
                 f"'{key}' is no setting of a run.{nearest(key, ALL_KEYS)} "

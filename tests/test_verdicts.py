@@ -155,7 +155,6 @@ def test_without_a_reported_spread_ours_alone_decides_and_the_note_says_so():
         (CLAIM, runs([20, 20], spec="gem"), "smoke", "no run with paper = p, tier = smoke, spec = er", False),
         (CLAIM, runs([20, 20], tier="small"), "smoke", "there is no run", False),
         (replace(CLAIM, runs={"spek": ("er",)}), runs([20, 20]), "smoke", "Did you mean 'spec'?", False),
-        (replace(CLAIM, measure="acc - wcacc"), runs([20, 20]), "smoke", "Did you mean 'wc_acc'?", False),
         (CLAIM, runs([20, 20], acc=math.nan), "smoke", "no run holds a value of acc - wc_acc", False),
         (CLAIM, runs([20, 20], seed=0, **{"learner.lr": [0.1, 0.2]}), "smoke",
          "seed 0 has 2 runs that differ in learner.lr;", False),
@@ -167,6 +166,15 @@ def test_not_run_says_why(claim, table, tier, note, expected):
     assert note in row["note"]
     assert row["as_expected"] is expected
     assert (row["measured"], row["values"], row["run_ids"], row["p_value"]) == (None, [], [], None)
+
+
+@pytest.mark.parametrize(
+    ("measure", "words"), [("acc - wcacc", "Did you mean 'wc_acc'?"), ("spec", "'spec' holds texts")]
+)
+def test_a_measure_that_there_is_not_is_refused(measure, words):
+    with pytest.raises(Problem, match="claim C1") as refused:
+        judge([replace(CLAIM, measure=measure)], runs([20, 20]), "smoke", {})
+    assert words in str(refused.value)
 
 
 def test_runs_are_selected_by_every_column_and_any_value():

@@ -100,7 +100,7 @@ def load(name: str | None) -> Profile:
         raise Problem(
             f"There is no profile '{name}' ({path} is missing).{nearest(name, names())} Profiles: {known}."
         ) from None
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise Problem(f"The profile {path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise Problem(f"The profile {path} is {content!r}, but must be a mapping with: {', '.join(KEYS)}.")

@@ -12,7 +12,7 @@ from common.streams.formats import Layout, sklearn_folder
 from common.streams.parquet import PARQUET
 from common.streams.sources import SOURCES, Place, Source
 
-NAME = r"[A-Za-z0-9][\w.-]*"  # of a folder, and never a way out of the data folder
+NAME = r"[A-Za-z0-9][\w.-]{0,99}"  # of a folder, and never a way out of the data folder
 SIGNS = ("train", "train-*.parquet", "*/train-*.parquet")  # what a folder with a data set holds
 
 
