@@ -98,7 +98,7 @@ def forgotten() -> None:
 
     for name in [n for n in sys.modules if n.partition(".")[2].partition(".")[0] == "toy"]:
         del sys.modules[name]
-    for kept in (table.measures_of, table.measures_version, estimate._timed, estimate._stream, estimate._shape):
+    for kept in (table.measures_of, table.measures_version, estimate._timed, estimate._stream, estimate.picture_shape):
         kept.cache_clear()
 
 
