@@ -56,7 +56,7 @@ def test_a_row_is_read_whole(tmp_path):
     [
         ("says: ER", "sais: ER", ["unknown key 'sais'. Did you mean 'says'?", "'says' is missing"]),
         ("id: C1", "id: 1", ["'id' must be a text, not 1"]),
-        ("mark: verified", "mark: sure", ["'mark' must be one of verified, recalled"]),
+        ("mark: verified", "mark: sure", ["'mark' must be one of verified, secondary, recalled"]),
         ("mark: verified", "mark: recalled", ["a recalled value is no target"]),
         ("value: 28.8", "value: high", ["'value' must be a number, not 'high'"]),
         ("value: 28.8", "value: .nan", ["'value' must be a number, not nan"]),
