@@ -265,7 +265,7 @@ def selected(paper: str, tier: str, case: str, sources: tuple[str, ...] | str) -
         owner, name = (first, rest) if first in papers() and rest else (paper, source)
         spec, _, other = name.partition("/")
         known = all_selected(owner, tier)
-        if spec not in specs(owner):
+        if spec not in known and spec not in specs(owner):
             raise Problem(f"'selected' names {spec}, but {owner} has no such spec.{nearest(spec, specs(owner))}")
         if spec not in known:
             raise Missing(

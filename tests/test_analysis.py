@@ -312,7 +312,7 @@ def test_everything_wrong_with_a_request_is_told_at_once() -> None:
     data = clusters(60)
     says(
         lambda: layerwise(convnet(), None, None, data, data, quantities=["probe", "ranks", "rank"], classes=("ab", "bc")),
-        "id_train is missing", "ood_test is missing", "Did you mean 'rank'?", "at once: b", "id_test has 60",
+        "id_train is missing", "ood_test is missing", "Did you mean 'rank'?", "at once: b", "the trained classes have 60",
     )  # fmt: skip
     one_more = (data[0], data[1] + 1)
     says(lambda: layerwise(convnet(), None, data, one_more, quantities=["probe"]), "id_test has the classes [4]")

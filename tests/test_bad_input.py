@@ -227,7 +227,7 @@ FILES: list[tuple[str, Any, tuple[str, ...]]] = [
     ("no axis", {**TOY, "grid": {"optimiser.lr": []}}, ("grid.optimiser.lr is []", "list of values")),
     ("seeds", {**TOY, "seeds": "many"}, ("seeds are 'many'", "0-4 or 0,1,2")),
     ("no seeds", {**TOY, "seeds": []}, ("seeds are []",)),
-    ("selected", {**TOY, "selected": ["choose"]}, ("Nothing is selected by toy/choose", "Run: replicate select")),
+    ("selected", {**TOY, "selected": ["choose"]}, ("'selected' names choose, but toy has no such spec",)),
     ("selected number", {**TOY, "selected": 5}, ("'selected' must be", "5")),
     ("extends", {**TOY, "extends": "_none.yaml"}, ("_none.yaml is missing",)),
     ("extends itself", {**TOY, "extends": "spec.yaml"}, ("spec.yaml", "extends itself")),

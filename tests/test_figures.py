@@ -160,4 +160,4 @@ def test_paired_comparison_is_by_seed():
 @pytest.mark.parametrize("paper", [p.parent.name for p in sorted((ROOT / "papers").glob("*/figures.py"))])
 def test_no_table_has_the_name_of_a_figure(paper):
     module = importlib.import_module(f"papers.{paper}.figures")
-    assert not set(module.FIGURES) & set(module.TABLES)  # one of them would be lost
+    assert not set(module.FIGURES) & set(getattr(module, "TABLES", {}))  # one of them would be lost
