@@ -74,11 +74,14 @@ class Masked(Learner):
 
     def edit(self, grads: Params, params: Params, state: State, batch: Batch) -> Params:
         """The gradient scaled so that its norm is at most `clip`."""
-        if self.clip is None:
-            return grads
-        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in grads.values()]))
-        scale = (self.clip / (norm + 1e-6)).clamp(max=1.0)
-        return {name: g * scale for name, g in grads.items()}
+        return grads if self.clip is None else clipped(grads, self.clip)
+
+
+def clipped(grads: Params, most: float) -> Params:
+    """The gradients, all times one factor, so that their common norm is at most `most`."""
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in grads.values()]))
+    scale = (most / (norm + 1e-6)).clamp(max=1.0)
+    return {name: g * scale for name, g in grads.items()}
 
 
 def present(labels: Tensor, classes: int) -> Tensor:

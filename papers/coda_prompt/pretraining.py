@@ -1,9 +1,9 @@
 """Pre-training of a small backbone: plain supervised learning with label smoothing."""
 
-import torch
 from torch.nn.functional import cross_entropy
 
 from common.learners.base import Learner, Params, Setup, State, Terms
+from common.learners.masked import clipped
 from common.streams.resident import Batch
 
 VERSION = 1
@@ -30,7 +30,5 @@ class Clipped(Supervised):
         self.clip = clip
 
     def edit(self, grads: Params, params: Params, state: State, batch: Batch) -> Params:
-        """The gradients, all times one factor, so that their common norm is at most `clip`."""
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(grads.values()))))
-        factor = (self.clip / (norm + 1e-6)).clamp(max=1.0)
-        return {name: gradient * factor for name, gradient in grads.items()}
+        """The gradient scaled so that its norm is at most `clip`."""
+        return clipped(grads, self.clip)
