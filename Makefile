@@ -40,7 +40,7 @@ bench: $(READY)  ## measure speed
 COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate $(if $(UPGRADE),--upgrade)
 lock: $(READY)  ## write requirements.txt anew after pyproject.toml changed (UPGRADE=1 takes the newest versions)
-	@$(COMPILE) --all-extras -o requirements.txt pyproject.toml
+	@$(COMPILE) --extra dev --extra exchange -o requirements.txt pyproject.toml
 	@echo uv | $(COMPILE) -o requirements-uv.txt -
 
 clean:  ## remove .venv and the tools' caches; never runs/ or data/

@@ -1,11 +1,14 @@
-"""`python -m benchmarks`: measures every limit that the README states, prints them and keeps them in results/benchmarks."""
+"""`python -m benchmarks`: measures every limit that the README states, prints them and keeps them in results/benchmarks.
+
+What needs Avalanche is measured where that extra is installed; elsewhere it is left out, and that is said.
+"""
 
 import platform
 import sys
 
 import torch
 
-from benchmarks import coda_prompt, commands, l2m, l2m_worlds, loop, probing, scole, vectorised
+from benchmarks import avalanche_er, coda_prompt, commands, l2m, l2m_worlds, loop, probing, scole, vectorised
 from common.files import write_json
 from common.places import results_dir
 from common.provenance import code_version
@@ -31,6 +34,7 @@ LIMITS = {
     "s: status of 1000 stored runs": 2.0,
 }
 LEAST = {
+    "ER with evaluation at every update: Avalanche / ours": 3.0,
     "CODA-P step: released recipe / ours": 1.8,
     "CODA-P evaluation: released recipe / ours": 3.0,
     "L2M: acting one after the other / at once": 3.0,
@@ -40,7 +44,9 @@ LEAST = {
 def main() -> int:
     """Exit code 1 when a limit is passed."""
     measured = loop.measure() | vectorised.measure() | probing.measure() | scole.measure()
-    measured |= coda_prompt.measure() | l2m_worlds.measure() | l2m.measure() | commands.measure()
+    measured |= (
+        avalanche_er.measure() | coda_prompt.measure() | l2m_worlds.measure() | l2m.measure() | commands.measure()
+    )
     for name, value in measured.items():
         limit = LIMITS.get(name)
         against = "" if limit is None else f"  (limit {limit:g}{', PASSED OVER' if value > limit else ''})"
@@ -53,7 +59,9 @@ def main() -> int:
         results_dir() / "benchmarks" / "speed.json", about | {"measured": rounded, "limits": LIMITS, "least": LEAST}
     )
     passed = any(measured[name] > limit for name, limit in LIMITS.items())
-    return int(passed or any(measured[name] < least for name, least in LEAST.items()))
+    if not avalanche_er.installed():
+        print("not compared with Avalanche: pip install -e '.[avalanche]'", file=sys.stderr)
+    return int(passed or any(measured.get(name, least) < least for name, least in LEAST.items()))
 
 
 if __name__ == "__main__":
