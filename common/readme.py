@@ -7,7 +7,7 @@ from typing import Any
 
 from common.files import read_json, write_atomic
 from common.places import ROOT, results_dir
-from common.verdict_table import markdown, overview
+from common.verdict_table import NOT_RUN, markdown, overview
 
 BEGIN, END = "<!-- verdicts:begin -->", "<!-- verdicts:end -->"
 TIERS = ("smoke", "small", "full")
@@ -50,20 +50,29 @@ def verdict_block(paper: str) -> str:
 
 
 def overview_block(papers: list[str]) -> str:
-    """For each paper how many verdicts were as expected, and a line a claim that is judged at a tier anyone can run."""
-    parts = []
-    for paper in papers:
-        rows = [row for tier in OVERVIEW for row in stored_verdicts(paper, tier) if row["rule"]]
-        if rows:
-            counts = [_count(tier, [row for row in rows if row["tier"] == tier]) for tier in OVERVIEW]
-            title = f"[{paper.replace('_', ' ')}](papers/{paper}/README.md)"
-            parts.append(f"**{title}**: {'; '.join(filter(None, counts))}.\n\n{overview(rows, OVERVIEW)}")
-    return "\n".join(parts) if parts else NOTHING
+    """How many verdicts of each paper were as expected, and, folded, a line a claim judged at a tier anyone can run."""
+    stored = {
+        paper: [row for tier in OVERVIEW for row in stored_verdicts(paper, tier) if row["rule"]] for paper in papers
+    }
+    stored = {paper: rows for paper, rows in stored.items() if rows}
+    if not stored:
+        return NOTHING
+    counted = {f"[{paper.replace('_', ' ')}](papers/{paper}/README.md)": rows for paper, rows in stored.items()}
+    counted["all"] = [row for rows in stored.values() for row in rows]
+    lines = [f"| paper | {' | '.join(OVERVIEW)} |", "|---|" + "---|" * len(OVERVIEW)]
+    lines += [f"| {title} | {' | '.join(_count(rows, tier) for tier in OVERVIEW)} |" for title, rows in counted.items()]
+    folded = [
+        f"<details><summary>{paper.replace('_', ' ')}, claim by claim</summary>\n\n{overview(rows, OVERVIEW)}\n</details>\n"
+        for paper, rows in stored.items()
+    ]
+    return "\n".join([*lines, "", *folded])
 
 
-def _count(tier: str, rows: list[dict[str, Any]]) -> str:
-    met = sum(row["as_expected"] for row in rows)
-    return f"at {tier} {len(rows)} claims are judged, {met} as expected" if rows else ""
+def _count(rows: list[dict[str, Any]], tier: str) -> str:
+    own = [row["as_expected"] for row in rows if row["tier"] == tier and row["verdict"] != NOT_RUN]
+    waiting = sum(row["tier"] == tier and row["verdict"] == NOT_RUN for row in rows)
+    told = f"{sum(own)} of {len(own)} as expected" if own else "-"
+    return told + (f", {waiting} not run" if waiting else "")
 
 
 def _renewed(root: Path) -> dict[Path, str]:

@@ -25,6 +25,7 @@ class Request:
     tier: str
     case: str
     parents: tuple["Request", ...] = field(default=(), repr=False)
+    selected: str = ""  # which selection chose some of its settings: PAPER/SPEC/CASE
 
     @property
     def run_id(self) -> str:
@@ -145,12 +146,8 @@ def _requests(
         variant = {k: v for k, v in cases[case].items() if k not in ("grid", "selected")}
         raw = shared
         try:
-            for layer in (
-                variant,
-                taken(paper, tier, case, _listed(cases[case].get("selected", chosen))),
-                point,
-                overrides,
-            ):
+            by, settings = taken(paper, tier, case, _listed(cases[case].get("selected", chosen)))
+            for layer in (variant, settings, point, overrides):
                 raw = merge(raw, nested(layer))
             if "collection" in raw:
                 found.append(Request(resolve_collection({"seed": seed, **raw}, spec), paper, spec, tier, case))
@@ -165,7 +162,7 @@ def _requests(
             else:
                 run = resolve({"seed": seed, **raw, **identity, "data": maker.run.data}, f"{MADE}{maker.run_id}")
             run = replace(run, model=replace(run.model, settings=weights.filled(run.model.settings)))
-            found.append(Request(run, paper, spec, tier, case, tuple(r for r in (maker, parent) if r)))
+            found.append(Request(run, paper, spec, tier, case, tuple(r for r in (maker, parent) if r), by))
         except Problem as problem:
             problems.add(f"{paper}/{spec}" + (f" ({case})" if case else ""), problem)
     return found
@@ -255,8 +252,10 @@ def selected_path(paper: str, tier: str) -> Path:
     return ROOT / "papers" / paper / "selected" / f"{tier}.yaml"
 
 
-def selected(paper: str, tier: str, case: str, sources: tuple[str, ...] | str) -> dict[str, Any]:
-    """Settings chosen for a case by the first source that has it. Errors: Problem while nothing is selected yet.
+def selected(paper: str, tier: str, case: str, sources: tuple[str, ...] | str) -> tuple[str, dict[str, Any]]:
+    """(PAPER/SPEC/CASE that chose, settings chosen) by the first source that has the case, ("", {}) where none has it.
+
+    Errors: Problem while nothing is selected yet.
 
     A source is SPEC or SPEC/CASE of the paper, or PAPER/SPEC or PAPER/SPEC/CASE of another one whose method it takes.
     """
@@ -275,8 +274,8 @@ def selected(paper: str, tier: str, case: str, sources: tuple[str, ...] | str) -
             there = ", ".join(map(str, known[spec]))
             raise Problem(f"'selected' names {source}, but {spec} selected nothing for '{other}', only for: {there}.")
         if (other or case) in known[spec]:
-            return dict(known[spec][other or case])
-    return {}
+            return f"{owner}/{spec}/{other or case}", dict(known[spec][other or case])
+    return "", {}
 
 
 def all_selected(paper: str, tier: str) -> dict[str, Any]:

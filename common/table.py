@@ -194,6 +194,8 @@ def collect(requests: list[Request], folder: Path, store: bool = True, asked: As
     runs = pd.DataFrame(rows)
     if runs.empty:
         return Tables(runs, folder)
+    if "selected" in runs:  # whichever row has it first
+        runs.insert(RUNS_COLUMNS.index("data"), "selected", runs.pop("selected"))
     runs = runs.sort_values(["spec", "case", "run_id"]).reset_index(drop=True)
     if store:
         wanted = list(runs["run_id"].unique())
@@ -266,7 +268,8 @@ def _row(request: Request) -> dict[str, Any]:
     title = {
         "data_title": _title(request.run.data, request.run_id if request.run.collection else request.run.maker)
     }  # names a lossy copy, where the data are not at hand too
-    return {"run_id": request.run_id, **place, **title, **request.run.flat(), **measured(request)}
+    chosen = {"selected": request.selected} if request.selected else {}  # by which selection, of other seeds and data
+    return {"run_id": request.run_id, **place, **chosen, **title, **request.run.flat(), **measured(request)}
 
 
 def _provenance(wanted: list[str], fresh: Fresh, folder: Path) -> bytes:

@@ -5,6 +5,8 @@ from typing import Any
 
 from common.claims import Claim, Rule
 
+NOT_RUN = "not run at this tier"
+
 
 def number(value: float | None, unit: str) -> str:
     """A value with its unit, "-" without a value."""
@@ -51,14 +53,22 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def overview(rows: Sequence[dict[str, Any]], tiers: Sequence[str]) -> str:
-    """One line a claim, a column a tier: the verdict with our mean and interval, bold where it was not the expected one."""
-    lines = [f"| claim | says | {' | '.join(tiers)} |", "|---|---|" + "---|" * len(tiers)]
+    """One line a claim: what the paper reports, then for each tier the verdict with our mean and interval.
+
+    A verdict is bold where it was not the expected one.
+    """
+    lines = [f"| claim | says | reported | {' | '.join(tiers)} |", "|---|---|---|" + "---|" * len(tiers)]
     for claim in dict.fromkeys(row["claim"] for row in rows):
         own = {row["tier"]: row for row in rows if row["claim"] == claim}
-        says = next(iter(own.values()))["says"]
+        first = next(iter(own.values()))
+        reported = number((first["reported"] or {}).get("value"), first["unit"])
         cells = [f"{_word(own[t])} {_ours(own[t])}" if t in own and own[t]["rule"] else "-" for t in tiers]
         lines.append(
-            "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in (claim, says, *cells)) + " |"
+            "| "
+            + " | ".join(
+                " ".join(cell.split()).replace("|", "\\|") for cell in (claim, first["says"], reported, *cells)
+            )
+            + " |"
         )
     return "\n".join(lines) + "\n"
 

@@ -15,12 +15,11 @@ from common.claims import EXPECTATIONS, Claim, Reported, Rule
 from common.errors import Missing
 from common.measured import Measured, Measures, measured
 from common.stats import Alternative, bootstrap_interval, enough, paired_permutation_p, welch_interval
-from common.verdict_table import interval, readable
+from common.verdict_table import NOT_RUN, interval, readable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NOT_RUN = "not run at this tier"
 TOO_FEW = "too few seeds to tell"
 SLACK = 1e-6  # tables round: a value that equals the bound must not fail by that
 Verdict = tuple[str, list[str]]  # the word, and notes

@@ -50,8 +50,10 @@ def _variants(cases: tuple[str, ...]) -> list[tuple[str, str, dict[str, Any]]]:
     found += [("batchnorm", case, {}) for case in ("BatchNorm", "GroupNorm")]
     found += [("online", "", {}), ("task_incremental", "", {})]
     grid = [(lr, alpha) for lr in (0.01, 0.1) for alpha in (0.3, 0.5, 0.7)]
-    found += [("select_domain", "EWC", {"learner.strength": strength}) for strength in (1.0, 10.0)]
-    return found + [("select_class", "ER", {"optimiser.lr": lr, "learner.alpha": alpha}) for lr, alpha in grid]
+    for how in ("select", "by_test"):
+        found += [(f"{how}_domain", "EWC", {"learner.strength": strength}) for strength in (1.0, 10.0)]
+        found += [(f"{how}_class", "ER", {"optimiser.lr": lr, "learner.alpha": alpha}) for lr, alpha in grid]
+    return found
 
 
 def _accuracy(key: int, tasks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -220,8 +220,8 @@ def test_select_takes_the_best_of_each_case_and_reporting_specs_use_it(
     with pytest.raises(Problem, match="Nothing is selected by toy/choose"):
         sweep.expand("toy/report", "smoke")
     assert "* A" in said("select", "toy/choose", "--workers", "2")
-    assert sweep.selected("toy", "smoke", "A", "choose") == {"optimiser.lr": 0.1}
-    assert sweep.selected("toy", "smoke", "B", "choose") == {"optimiser.lr": 0.2}
+    assert sweep.selected("toy", "smoke", "A", "choose") == ("toy/choose/A", {"optimiser.lr": 0.1})
+    assert sweep.selected("toy", "smoke", "B", "choose") == ("toy/choose/B", {"optimiser.lr": 0.2})
     assert {r.run.optimiser.settings["lr"] for r in sweep.expand("toy/report", "smoke")} == {0.1}
     choose["cases"]["A"] = {"grid": {"optimiser.lr": [0.05, 1e-9]}}  # chosen anew in the same process: seen at once
     paper("choose", choose)

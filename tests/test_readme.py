@@ -50,7 +50,9 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-m", "common.cli", *command.split()[1:]]
     places = {f"REPLICATE_{room.upper()}": f"{folder}/{room}" for room in ("data", "runs")}
     places |= {"REPLICATE_RESULTS": f"{folder}/own-results", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(words, cwd=folder, env=os.environ | places, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        words, cwd=folder, env=os.environ | places, capture_output=True, text=True, timeout=1800
+    )  # a busy machine
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,9 @@ def test_the_overview_has_one_line_a_claim_and_marks_what_was_not_expected(copy)
     for folder, line in zip((copy, small), told, strict=True):
         report.store_verdicts(PAPER, Tables(_runs(folder), folder), [line])
     text = readme.overview_block([PAPER, "absent"])
-    assert "at smoke 1 claims are judged, 1 as expected; at small 1 claims are judged, 0 as expected" in text
+    assert "| all | 1 of 1 as expected | 0 of 1 as expected |" in text
+    report.store_verdicts(PAPER, Tables(_runs(small), small), [told[1] | {"verdict": "not run at this tier"}])
+    assert "| all | 1 of 1 as expected | -, 1 not run |" in readme.overview_block([PAPER])
     (line,) = [line for line in text.splitlines() if line.startswith("| C1 |")]
     assert line.count("fails") == 2
     assert line.count("**fails**") == 1
