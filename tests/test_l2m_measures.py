@@ -108,7 +108,13 @@ def test_every_case_has_a_colour_and_every_figure_its_specs() -> None:
         ("sequence", {"model.attention_heads": 3}, "attention_heads is 3, which does not divide"),
         ("sequence", {"model": {"name": "mlp"}}, "needs the model papers.l2m.model.mddt"),
         ("sequence", {"budget": {"iterations": None, "epochs": 2}}, "there are no epochs"),
+        ("sequence", {"stream.context": 0}, "stream.context is 0, but must be at least 1"),
+        ("sequence", {"stream.horizon": 0}, "stream.horizon is 0, but must be at least 1"),
+        ("sequence", {"data": "digits"}, "data is 'digits', but must be a run that collects"),
         ("keys", {"model.old_keys": 0}, "there are no keys to train"),
+        ("trajectories", {"collection.episodes": 0}, "collection.episodes is 0, but must be at least 1"),
+        ("trajectories", {"collection.steps": 0}, "collection.steps is 0, but must be at least 1"),
+        ("trajectories", {"collection.noise": [3.0]}, "each from 0 to 2"),
         ("trajectories", {"collection.tasks": ["door-clos"]}, "Did you mean 'door-close'"),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from common.errors import Problem
 from common.spec import RunSpec
@@ -55,7 +56,20 @@ def absent(spec: RunSpec) -> list[str]:
 
 def _data(spec: RunSpec) -> list[str]:
     assert spec.collection is not None
-    return _names(spec.collection.settings["tasks"])
+    settings = spec.collection.settings
+    found = _counts("collection", settings, "episodes", "dmcontrol_episodes", "steps")
+    if not settings["noise"] or not all(0 <= level <= 2 for level in settings["noise"]):
+        found.append(f"collection.noise is {settings['noise']}, but must be one level or more, each from 0 to 2.")
+    return found + _names(settings["tasks"])
+
+
+def _counts(kind: str, settings: dict[str, Any], *names: str) -> list[str]:
+    """Sentences on numbers of something that are below one."""
+    return [
+        f"{kind}.{name} is {settings[name]}, but must be at least 1."
+        for name in names
+        if settings.get(name) is not None and settings[name] < 1
+    ]
 
 
 def _stream(spec: RunSpec) -> list[str]:
@@ -64,6 +78,9 @@ def _stream(spec: RunSpec) -> list[str]:
         found = ["budget.iterations is missing: windows are drawn at each step, there are no epochs."]
     else:
         found = []
+    found += _counts("stream", settings, "context", "actions", "horizon", "together")
+    if spec.maker is None:
+        found.append(f"data is '{spec.data}', but must be a run that collects: data={{spec: l2m/trajectories}}.")
     if settings["worlds"]:
         return found
     lists = [settings[key] for key in ("learn", "play", "beside") if settings[key]]
