@@ -40,7 +40,7 @@ def targets(target: str) -> list[tuple[str, str]]:
     paper, _, spec = target.partition("/")
     if target.endswith((".yaml", ".yml")):
         raise Problem(f"'{target}' is a file; a target is all, PAPER or PAPER/SPEC. Papers: {', '.join(papers())}.")
-    if paper not in papers():
+    if not specs(paper):
         raise Problem(f"There is no paper '{paper}'.{nearest(paper, papers())} Targets: all, {', '.join(papers())}.")
     if spec and spec not in specs(paper):
         raise Problem(f"{paper} has no spec '{spec}'.{nearest(spec, specs(paper))} Specs: {', '.join(specs(paper))}.")
@@ -261,7 +261,7 @@ def selected(paper: str, tier: str, case: str, sources: tuple[str, ...] | str) -
     """
     for source in _listed(sources):
         first, _, rest = source.partition("/")
-        owner, name = (first, rest) if first in papers() and rest else (paper, source)
+        owner, name = (first, rest) if rest and specs(first) else (paper, source)
         spec, _, other = name.partition("/")
         known = all_selected(owner, tier)
         if spec not in known and spec not in specs(owner):

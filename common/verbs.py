@@ -26,7 +26,7 @@ def list_all() -> dict[str, Any]:
                 n: {"about": c.get("about", ""), "tiers": [t for t in TIERS if t in c["tiers"]]}
                 for n, c in specs.items()
             },
-            "claims": len(claims_of(paper)),
+            "claims": len(claims_of(paper, checked=False)),
         }
     return {"papers": papers, "data": data.listing()}
 
