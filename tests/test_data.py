@@ -285,12 +285,12 @@ def test_resize_and_crop_equal_torchvisions(size: tuple[int, int]) -> None:
 def test_own_folder_of_grey_pictures(home: Path) -> None:
     pixels = RNG.integers(0, 256, (6, 20, 24), dtype=np.uint8)
     tree(home / "leaves" / "train", {"oak": pixels[:2], "elm": pixels[2:4]})
-    tree(home / "leaves" / "val", {"oak": pixels[4:]})
+    tree(home / "leaves" / "val", {"oak": pixels[4:5], "elm": pixels[5:]})
     images = data.load("leaves")
     assert images.title == "leaves"
     assert images.classes == ("elm", "oak")
     assert images.train.images.shape == (4, 1, 20, 24)
-    assert images.test.labels.tolist() == [1, 1]
+    assert images.test.labels.tolist() == [0, 1]
     assert images.mean[0] == pytest.approx(pixels[:4].mean() / 255)
     assert images.std[0] == pytest.approx(pixels[:4].std() / 255)
     assert "leaves" in data.names()
@@ -308,8 +308,8 @@ def test_own_parquet_computes_statistics_per_channel(home: Path) -> None:
 
 def test_own_pictures_of_two_sizes_are_refused_and_leave_no_cache(home: Path, tmp_path: Path) -> None:
     tree(home / "mixed" / "train", {"a": colours(2, 20), "b": colours(1, 24)})
-    tree(home / "mixed" / "test", {"a": colours(1, 20)})
-    says(lambda: data.load("mixed"), "image 2 is 3 x 24 x 24 and should be 3 x 20 x 20")
+    tree(home / "mixed" / "test", {"a": colours(1, 20), "b": colours(1, 20)})
+    says(lambda: data.load("mixed"), "image 2 (", "b/0000.png) is 3 x 24 x 24 and should be 3 x 20 x 20")
     left = [path for path in (tmp_path / "runs" / ".cache" / "data").iterdir() if path.is_dir()]
     assert left == []
 
@@ -319,6 +319,8 @@ def test_own_folder_without_a_test_set_or_with_an_unknown_class(home: Path) -> N
     says(lambda: data.find("half"), "no test/<class>/")
     tree(home / "half" / "test", {"z": colours(1)})
     says(lambda: data.find("half"), "without training pictures: z")
+    tree(home / "half" / "train", {"y": colours(1), "z": colours(1)})
+    says(lambda: data.find("half"), "without test pictures: a, y")
 
 
 # --- finding, digest, cache --------------------------------------------------------------------------

@@ -115,7 +115,10 @@ def _write_images(part: Part, path: Path, shape: tuple[int, ...] | None, what: s
     for picture in tqdm(chain([first], pictures), what, len(out), delay=2, disable=None, leave=False):
         if picture.shape != out.shape[1:]:
             sizes = [" x ".join(map(str, s)) for s in (picture.shape, out.shape[1:])]
-            raise Problem(f"{what}: image {done} is {sizes[0]} and should be {sizes[1]}. Bring all images to one size.")
+            which = f"{done} ({part.files[done]})" if part.files else str(done)
+            raise Problem(
+                f"{what}: image {which} is {sizes[0]} and should be {sizes[1]}. Bring all images to one size."
+            )
         if done < len(out):
             out[done] = picture
         done += 1

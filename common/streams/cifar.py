@@ -53,7 +53,8 @@ def read_cifar(folder: Path, shape: Shape | None = None) -> Raw:
     parts = []
     for group in groups:
         batches = [_cifar_batch(folder / name, "fine_labels" if hundred else "labels") for name in group]
-        parts.append(Part(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True))))
+        images, labels = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
+        parts.append(Part(images, labels))
     meta = folder / ("meta" if hundred else "batches.meta")
     key = "fine_label_names" if hundred else "label_names"
     names = unpickle_arrays(meta).get(key)

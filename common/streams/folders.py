@@ -38,7 +38,7 @@ def _part(groups: dict[str, list[Path]], classes: list[str], channels: int, crop
     """The pictures of some class folders, labelled by the position of the class in `classes`."""
     paths = [path for files in groups.values() for path in files]
     labels = np.repeat([classes.index(name) for name in groups], [len(files) for files in groups.values()])
-    return Part(decoded(paths, channels, crop), labels.astype(np.int64))
+    return Part(decoded(paths, channels, crop), labels.astype(np.int64), files=paths)
 
 
 # --- train/<class>/*, test/<class>/* ---------------------------------------------------------------
@@ -57,6 +57,8 @@ def locate_folder(folder: Path) -> tuple[Path, ...]:
         raise Problem(f"{folder} has train/<class>/ and no test/<class>/ (or val/<class>/). Add the test pictures.")
     if unknown := sorted(set(test) - set(train)) if train else []:
         raise Problem(f"{folder}: the test set has classes without training pictures: {', '.join(unknown[:5])}.")
+    if unseen := sorted(set(train) - set(test)):
+        raise Problem(f"{folder}: the training set has classes without test pictures: {', '.join(unseen[:5])}.")
     return tuple(path for groups in (train, test) for files in groups.values() for path in files) if train else ()
 
 

@@ -3,7 +3,7 @@
 import gzip
 import importlib.util
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ class Part:
     pictures: Iterable[np.ndarray]
     labels: np.ndarray  # int64 [N]
     domain: np.ndarray | None = None  # int64 [N], only where a data set has domains
+    files: Sequence[Path] = ()  # the picture's own file, where each has one
 
 
 @dataclass(frozen=True)
