@@ -223,6 +223,11 @@ def test_select_takes_the_best_of_each_case_and_reporting_specs_use_it(
     assert sweep.selected("toy", "smoke", "A", "choose") == ("toy/choose/A", {"optimiser.lr": 0.1})
     assert sweep.selected("toy", "smoke", "B", "choose") == ("toy/choose/B", {"optimiser.lr": 0.2})
     assert {r.run.optimiser.settings["lr"] for r in sweep.expand("toy/report", "smoke")} == {0.1}
+    said("run", "toy/report", "--workers", "1")
+    runs = verbs.tables("toy", "smoke").runs
+    assert set(runs[runs["spec"] == "report"]["selected"]) == {
+        "toy/choose/A"
+    }  # each result says who chose its settings
     choose["cases"]["A"] = {"grid": {"optimiser.lr": [0.05, 1e-9]}}  # chosen anew in the same process: seen at once
     paper("choose", choose)
     said("select", "toy/choose")

@@ -97,6 +97,7 @@ def test_later_wins(paper: Write) -> None:
         paper(f"spec{count}", content)
         (request,) = sweep.expand(f"toy/spec{count}", "smoke")
         assert request.run.optimiser.settings["lr"] == pytest.approx(0.1 * count)
+        assert request.selected == ("toy/chosen/A" if count >= 5 else "")
         (request,) = sweep.expand(f"toy/spec{count}", "smoke", {"optimiser.lr": 0.9})
         assert request.run.optimiser.settings["lr"] == 0.9
 
