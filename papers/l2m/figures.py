@@ -156,7 +156,7 @@ def ablations(tables: Tables) -> "Canvas":
         axis.invert_yaxis()
         axis.set_xlim(left=0)
         axis.set_xlabel(words)
-    footnote(figure, tables, "ablation")
+    footnote(figure, tables, "ablation", shown="grey: each of {} seeds, orange: their mean")
     return figure
 
 

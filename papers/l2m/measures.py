@@ -2,7 +2,7 @@
 
 A score is the share of episodes solved at any step ("ever"); of DMControl, which knows no success, the return between a random
 policy's (0) and the data's mean (1). Columns that end in _last count an episode as solved by its last step, as the paper's code
-does. "New" are the tasks that a run learns, "old" all others that it plays: in sequences those of pre-training.
+does. "New" are the tasks that a run learns, "old" all others that it plays: those of pre-training, in sequences and in `single`.
 """
 
 from collections.abc import Callable

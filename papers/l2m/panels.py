@@ -97,12 +97,10 @@ def listed(cell: Any) -> list[str]:
     return [name for word in names for name in SPLITS.get(word, (word,))]
 
 
-def footnote(figure: "Canvas", tables: Tables, *specs: str) -> None:
+def footnote(figure: "Canvas", tables: Tables, *specs: str, shown: str = "mean ± SD over {} seeds") -> None:
     """Nothing; what is shown and of how many seeds, below the figure."""
     runs = tables.runs[tables.runs["spec"].isin(specs)]
     seeds = runs["seed"].nunique()
     episodes = sorted({f"{int(n)}" for n in runs["evaluation.samples"].dropna()})
-    words = (
-        f"{', '.join(data_titles(runs))}; score: solved at any step; {' or '.join(episodes)} episodes a task; mean ± SD"
-    )
-    style.footnote(figure, f"{words} over {seeds} seeds")
+    words = f"{', '.join(data_titles(runs))}; score: solved at any step; {' or '.join(episodes)} episodes a task"
+    style.footnote(figure, f"{words}; {shown.format(seeds)}")

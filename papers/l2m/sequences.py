@@ -91,13 +91,14 @@ def sequences(
 ) -> Sequences:
     """One stream task for each of `learn` (names or splits) in order, or one of all of them (`joint`).
 
-    play: tasks that are measured. suites_apart: a micro-batch for each suite in every update, so that both weigh the same.
-    beside: tasks of one more micro-batch (those of pre-training in joint training); they do not count as learned. actions:
-    action tokens of a time step (4 do where all tasks are Meta-World's). horizon: most steps of an episode that is played.
-    together: episodes played at once. worlds: the dotted path of `make(task, layout)` of one's own, for the simulators.
+    play: tasks that are measured, beside those that are learned. suites_apart: a micro-batch for each suite in every update,
+    so that both weigh the same. beside: tasks of one more micro-batch (those of pre-training in joint training); they do not
+    count as learned. actions: action tokens of a time step (4 do where all tasks are Meta-World's). horizon: most steps of an
+    episode that is played. together: episodes played at once. worlds: the dotted path of `make(task, layout)` of one's own.
     """
     known: Callable[[Sequence[str]], list[str]] = task_names if worlds is None else list
-    first, second, played = known(learn), [known(beside)] if beside else [], known(play)
+    first, second = known(learn), [known(beside)] if beside else []
+    played = list(dict.fromkeys([*known(play), *first]))
     shown = [first] if joint else [[name] for name in first]
     groups = [[*(_suites(names) if suites_apart else [names]), *second] for names in shown]
     size = layout_of(layout).size if worlds is None else int(layout)

@@ -1,0 +1,31 @@
+"""The page of results/benchmarks: what was measured, what is asked of it, and on what it was measured."""
+
+from typing import Any
+
+
+def verdict(name: str, value: float, asked: dict[str, float], least: dict[str, float]) -> tuple[str, str]:
+    """(what is asked, whether it is met): ("at most 1.1", "yes"); two empty texts where nothing is asked."""
+    if name in asked:
+        return f"at most {asked[name]:.3g}", "yes" if value <= asked[name] else "**no**"
+    if name in least:
+        return f"at least {least[name]:.3g}", "yes" if value >= least[name] else "**no**"
+    return "", ""
+
+
+def page(stored: dict[str, Any]) -> str:
+    """The page in Markdown, of the content of speed.json: one table for each file of benchmarks/."""
+    about = stored["about"]
+    lines = [
+        "# Speed and size",
+        "",
+        "Written by `make bench`. Each number is a ratio of two ways that took turns in one process, unless its name begins with",
+        "a unit: such a time says something only beside the others, as it was taken on one machine at one hour.",
+        "",
+        f"Code {about['code']}, {about['date']}, {about['system']}, Python {about['python']}, torch {about['torch']}.",
+    ]
+    for title, measured in stored["measured"].items():
+        lines += ["", f"## {title}", "", "| measured | value | asked | met |", "|---|---|---|---|"]
+        for name, value in measured.items():
+            asked, met = verdict(name, value, stored["limits"], stored["least"])
+            lines.append(f"| {name} | {value:.3g} | {asked} | {met} |")
+    return "\n".join(lines) + "\n"
