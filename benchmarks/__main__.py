@@ -66,7 +66,7 @@ def main() -> int:
         print("not compared with Avalanche: pip install -e '.[avalanche]'", file=sys.stderr)
     about = {"code": code_version()["digest"], "python": platform.python_version(), "torch": torch.__version__}
     about |= {"date": time.strftime("%Y-%m-%d"), "system": f"{platform.system()} {platform.machine()}"}
-    stored = {"about": about, "measured": measured, "limits": LIMITS, "least": LEAST}
+    stored = {"about": about, "parts": list(measured), "measured": measured, "limits": LIMITS, "least": LEAST}
     folder = results_dir() / "benchmarks"
     write_json(folder / "speed.json", stored)
     write_atomic(folder / "README.md", page(stored))

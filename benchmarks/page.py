@@ -23,9 +23,9 @@ def page(stored: dict[str, Any]) -> str:
         "",
         f"Code {about['code']}, {about['date']}, {about['system']}, Python {about['python']}, torch {about['torch']}.",
     ]
-    for title, measured in stored["measured"].items():
+    for title in stored["parts"]:
         lines += ["", f"## {title}", "", "| measured | value | asked | met |", "|---|---|---|---|"]
-        for name, value in measured.items():
+        for name, value in sorted(stored["measured"][title].items()):
             asked, met = verdict(name, value, stored["limits"], stored["least"])
             lines.append(f"| {name} | {value:.3g} | {asked} | {met} |")
     return "\n".join(lines) + "\n"

@@ -100,7 +100,7 @@ def listed(cell: Any) -> list[str]:
 def footnote(figure: "Canvas", tables: Tables, *specs: str, shown: str = "mean ± SD over {} seeds") -> None:
     """Nothing; what is shown and of how many seeds, below the figure."""
     runs = tables.runs[tables.runs["spec"].isin(specs)]
-    seeds = runs["seed"].nunique()
+    seeds = " or ".join(map(str, sorted(set(runs.groupby("spec")["seed"].nunique()))))
     episodes = sorted({f"{int(n)}" for n in runs["evaluation.samples"].dropna()})
     words = f"{', '.join(data_titles(runs))}; score: solved at any step; {' or '.join(episodes)} episodes a task"
     style.footnote(figure, f"{words}; {shown.format(seeds)}")
