@@ -31,7 +31,7 @@ def installed() -> bool:
 
 
 def measure() -> dict[str, float]:
-    """Ratios of Avalanche's seconds per update to ours (medians over turns), and ms; nothing without the extra."""
+    """Ratios of Avalanche's seconds per update to ours, medians over turns; nothing without the extra."""
     if not installed():
         return {}
     torch.set_num_threads(1)

@@ -45,7 +45,7 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         claim = [row["claim"], row["says"], row["rule"]]
         cells = [*claim, _ours(row), str(row["n_seeds"]), row["tier"], _verdict(row)]
-        lines.append("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |")
+        lines.append(_line(cells))
     surprises = [_surprise(row) for row in rows if not row["as_expected"]]
     if surprises:
         lines += ["", *surprises]
@@ -55,22 +55,23 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
 def overview(rows: Sequence[dict[str, Any]], tiers: Sequence[str]) -> str:
     """One line a claim: what the paper reports, then for each tier the verdict with our mean and interval.
 
-    A verdict is bold where it was not the expected one.
+    A number that was not read in the paper itself carries its mark. A verdict is bold where it was not the expected one.
     """
     lines = [f"| claim | says | reported | {' | '.join(tiers)} |", "|---|---|---|" + "---|" * len(tiers)]
     for claim in dict.fromkeys(row["claim"] for row in rows):
         own = {row["tier"]: row for row in rows if row["claim"] == claim}
         first = next(iter(own.values()))
         reported = number((first["reported"] or {}).get("value"), first["unit"])
+        if first["reported"] and first["mark"] != "verified":
+            reported += f" ({first['mark']})"
         cells = [f"{_word(own[t])} {_ours(own[t])}" if t in own and own[t]["rule"] else "-" for t in tiers]
-        lines.append(
-            "| "
-            + " | ".join(
-                " ".join(cell.split()).replace("|", "\\|") for cell in (claim, first["says"], reported, *cells)
-            )
-            + " |"
-        )
+        lines.append(_line([claim, first["says"], reported, *cells]))
     return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    """A row of a Markdown table, each cell on one line."""
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
 
 
 def _word(row: dict[str, Any]) -> str:
