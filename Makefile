@@ -5,20 +5,22 @@ unexport PYTHONPATH PYTHONHOME
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format notebooks bench lock clean
+.PHONY: help setup demo test lint format notebooks bench lock clean
 PY := .venv/bin/python
 READY := .venv/.ready
-WORKERS ?= 2
+WORKERS ?= 3
 UPGRADE ?=
 
 help:  ## list the verbs
 	@echo "make VERB, where VERB is one of:"
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1 - \2/p' Makefile
 
+setup: $(READY)  ## set up, nothing else
+
 demo: $(READY)  ## set up, then run every paper at the smoke tier: no data to download, minutes on a laptop
 	@.venv/bin/replicate run all --tier smoke
 
-test: lint  ## set up, then check format, style and types and run the tests (WORKERS=2 processes)
+test: lint  ## set up, then check format, style and types and run the tests (WORKERS=3 processes; those of SLURM wait more than they work)
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## check format, style and types

@@ -72,7 +72,7 @@ def write_mnist_shaped(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 def ours(seed: int, every: int) -> float:
     """Seconds per update of `common.loop.run`, from a spec to a finished run folder."""
     from common import loop
-    from common.spec import resolve
+    from common.resolve import resolve
     from common.streams import data
 
     raw = {

@@ -97,7 +97,7 @@ def write_mnist_shaped(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 def ours(seed: int, tasks: int) -> float:
     """Seconds per task of `common.loop.run`, its second task. tasks: every how many tasks is measured."""
     from common import loop
-    from common.spec import resolve
+    from common.resolve import resolve
     from common.streams import data
 
     raw: dict[str, Any] = {

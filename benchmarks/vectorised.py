@@ -64,7 +64,7 @@ def _refuse(run_id: str, error: Exception | None) -> None:
 
 
 def _spec(learner: str, hidden: list[int], seed: int) -> RunSpec:
-    from common.spec import resolve
+    from common.resolve import resolve
     from common.streams import data
 
     raw = {

@@ -12,7 +12,8 @@ import torch
 from common.errors import Problem
 from common.files import sha256_bytes, write_atomic
 from common.learners.base import Learner
-from common.record import Trace, damaged, snapshot_path, snapshots
+from common.record import damaged, snapshot_path, snapshots
+from common.trace import Trace
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,9 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS, default=argparse.SUPPRESS)
         if target:
             sub.add_argument("target", help="all, PAPER or PAPER/SPEC")
-            sub.add_argument("--tier", choices=("smoke", "small", "full"), default=None)
+            whole = name in ("status", "cancel", "figures", "claims")
+            which = "default: every tier" if whole else "default: smoke"
+            sub.add_argument("--tier", choices=("smoke", "small", "full"), default=None, help=which)
             sub.add_argument(
                 "overrides", nargs="*", metavar="key=value", help="settings of the runs, such as learner.alpha=0.3"
             )

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.asked import asked_in
 from common.files import sha256_bytes, sha256_file
 from common.places import ROOT
-from common.table import Tables, asked_in, measures_version
+from common.run_metrics import measures_version
+from common.table import Tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,11 +32,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """make: tables -> data frame of texts, as printed. needs: specs whose runs it shows."""
+    """make: tables -> data frame of texts, as printed. needs, also: as in a figure."""
 
     make: "Callable[[Tables], pd.DataFrame]"
     needs: tuple[str, ...]
     about: str
+    also: tuple[str, ...] = ()
 
 
 def declared(paper: str) -> dict[str, Figure | Table]:
@@ -47,7 +50,7 @@ def declared(paper: str) -> dict[str, Figure | Table]:
 
 def note(paper: str, name: str, item: Figure | Table, tables: Tables) -> dict[str, Any]:
     """What a figure or table is made from: runs, digests of table and code, data sets, and the command."""
-    shown = (*item.needs, *(item.also if isinstance(item, Figure) else ()))
+    shown = (*item.needs, *item.also)
     rows = tables.runs[tables.runs["spec"].isin(shown)]
     quoted = {"claims": _claims(paper)} if isinstance(item, Table) else {}  # tables hold the paper's numbers too
     return {

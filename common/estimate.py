@@ -2,12 +2,18 @@
 
 import itertools
 import math
+import statistics
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from common import networks, table
+from common import networks
+from common.asked import folder_of
+from common.places import runs_dir
 from common.products import handle
+from common.record import RunFolder
 from common.spec import RunSpec
+from common.stored import stored_provenance, stored_runs
 from common.streams import data
 from common.streams.stream import Stream
 from common.sweep import Request
@@ -52,42 +58,57 @@ def memory_mb(run: RunSpec) -> int:
     return PROCESS_MB + beside + (rows * pixels + 4 * samples * pixels) // 2**20
 
 
-def seconds(requests: list[Request]) -> tuple[list[float | None], str]:
+def seconds(requests: list[Request], done: Iterable[Request] = ()) -> tuple[list[float | None], str]:
     """(seconds of each request or None where nothing can be said, how they were found).
 
     Timed runs of the same spec and case come first, then of the same learner and model at the same tier, then arithmetic.
+    Of runs, those that are `done` here come before those whose results are stored.
     """
     timed = {(r.paper, r.tier): _timed(r.paper, r.tier) for r in requests}
+    here = _timed_here(done)
     found: list[float | None] = []
     ways = set()
     for request in requests:
-        rows = timed[request.paper, request.tier]
+        rows = timed[request.paper, request.tier] | here
+        per_update = next((rows[k] for k in _likenesses(request) if k in rows), None)
         run = request.run
-        keys: list[tuple[Any, ...]] = [(request.spec, request.case)]
-        keys += [(run.finding.name, run.model.name)] if run.finding else [(run.learner.name, run.model.name)]
-        per_update = next((rows[k] for k in keys if k in rows), None)
         ways.add("runs like them" if per_update else "arithmetic")
         guess = (None if run.finding or run.maker else _arithmetic(run)) if per_update is None else per_update
         found.append(None if guess is None else guess * updates(run))
     return found, " and ".join(sorted(ways))
 
 
+def _likenesses(request: Request) -> list[tuple[Any, ...]]:
+    """What runs are alike by, the nearest first."""
+    run = request.run
+    part = run.finding.name if run.finding else run.learner.name
+    return [(request.spec, request.case), (part, run.model.name)]
+
+
+def _timed_here(done: Iterable[Request]) -> dict[tuple[Any, ...], float]:
+    """Median seconds per update of runs that are done, by spec and case and by learner and model."""
+    each: dict[tuple[Any, ...], list[float]] = {}
+    for request in done:
+        status = RunFolder(runs_dir() / request.run_id).status()
+        for key in _likenesses(request):
+            each.setdefault(key, []).append(status.get("seconds", 0) / max(status["updates"], 1))
+    return {key: statistics.median(values) for key, values in each.items()}
+
+
 @cache
 def _timed(paper: str, tier: str) -> dict[tuple[Any, ...], float]:
     """Median seconds per update of stored runs, by (spec, case) and by (learner, model)."""
-    folder = table.folder_of(paper, tier)
-    runs = table.stored_runs(folder)
-    took = table.stored_provenance(folder)
+    folder = folder_of(paper, tier)
+    runs = stored_runs(folder)
+    took = stored_provenance(folder)
     if runs is None or took is None:
         return {}
-    both = runs.merge(took, on="run_id")
-    both["each"] = both["seconds"] / both["updates"]
-    both["case"] = both["case"].astype(object).fillna("")
+    names = [name for name in ("analysis.name", "collection.name", "learner.name") if name in runs]
+    columns = [name for name in ("run_id", "spec", "case", "model.name") if name in runs]
+    both = runs[columns].assign(part=runs[names].bfill(axis=1).iloc[:, 0]).merge(took, on="run_id")
+    both = both.assign(each=both["seconds"] / both["updates"], case=both["case"].astype(object).fillna(""))
     found: dict[tuple[Any, ...], float] = {}
-    for name in ("analysis.name", "collection.name"):
-        if name in both:
-            both["learner.name"] = both[name].fillna(both["learner.name"])
-    for keys in (["learner.name", "model.name"], ["spec", "case"]):
+    for keys in (["part", "model.name"], ["spec", "case"]):
         found |= {tuple(key): float(value) for key, value in both.groupby(keys)["each"].median().items()}  # type: ignore[arg-type]
     return found
 

@@ -98,9 +98,15 @@ def run_local(
     gpu = settings.device != "cpu" and bool(gpus.visible())
     outcome.together = together.summary(list(waiting.values()), updates, settings.together, gpu)
     asked = _asked_to_stop() if stop is None else contextlib.nullcontext(stop)
-    with Bar(sum(updates.get(i, 1) for i in waiting), len(waiting), quiet) as bar, asked as stop_now:
+    with Bar(list(waiting.values()), updates, quiet) as bar, asked as stop_now:
         _Pool(count, settings, waiting, updates, outcome, bar, stop_now).work()
+    made = [run_id for run_id in outcome.elsewhere if RunFolder(runs_dir() / run_id).done()]  # while we did the others
+    outcome.before += made
+    outcome.elsewhere = {run_id: why for run_id, why in outcome.elsewhere.items() if run_id not in made}
     return outcome
+
+
+STOPPING = b"\nstopping: every run saves and leaves (Ctrl-C again: at once, what came after the last save is lost)\n"
 
 
 @contextlib.contextmanager
@@ -114,6 +120,8 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
     def note(number: int, frame: object) -> None:
         if number in came and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if not came:  # written past Python's buffers: a handler may come within a print
+            os.write(2, STOPPING)
         came.append(number)
 
     if threading.current_thread() is not threading.main_thread():

@@ -11,7 +11,7 @@ from typing import Any
 
 from common import scheduler
 from common.errors import Busy, Problem
-from common.record import STALE_SECONDS, gone, this_process
+from common.writers import STALE_SECONDS, gone, this_process
 
 Check = Callable[[], None]
 

@@ -17,11 +17,12 @@ from common.places import runs_dir
 from common.progress import Clock, Facts
 from common.provenance import provenance
 from common.ranks import Ranks
-from common.record import RunFolder, Trace, snapshot_path
+from common.record import RunFolder, snapshot_path
 from common.schedules import set_rate
 from common.sitting import Stopped, sitting
 from common.spec import RunSpec
 from common.streams.stream import Stream, Task
+from common.trace import Trace
 
 
 @dataclass

@@ -3,6 +3,7 @@
 `python -m common.notebook` executes the notebooks of notebooks/ anew, after results have changed.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from common.readme import stored_verdicts
 from common.verdict_table import markdown
 
 DPI = 120  # on screen; the stored figures are finer
+WITHIN_A_NUMBER = re.compile(r"(?<=[\d,±]) (?=[-\d±%]|pp\b)")  # where a narrow column must not break "5.1 ± 0.3 pp"
 
 
 class View:
@@ -95,7 +97,7 @@ def _listed(value: Any) -> str:
 def _show(text: str) -> None:
     from IPython.display import Markdown, display
 
-    display(Markdown(text))
+    display(Markdown(WITHIN_A_NUMBER.sub("\N{NO-BREAK SPACE}", text)))
 
 
 def executed(path: Path) -> Any:

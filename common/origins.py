@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from common import stamp, table
+from common.asked import asked_in
 from common.errors import Problem, nearest
 from common.files import read_json, sha256_file
+from common.stored import stored_provenance, stored_runs
 
 TABLES = {  # made from run folders, without a note of their own
     "runs.csv": "One row a run: settings and metrics.",
@@ -52,7 +54,7 @@ def origin(path: Path) -> dict[str, Any]:
 def _of_table(path: Path) -> dict[str, Any]:
     """The same of a table that is made from run folders."""
     folder = path.absolute().parent
-    runs, took = table.stored_runs(folder), table.stored_provenance(folder)
+    runs, took = stored_runs(folder), stored_provenance(folder)
     if runs is None:
         raise Problem(f"{path} lies beside no runs.csv, so it cannot be said which runs it is of.")
     tier = folder.name.partition("@")[0]
@@ -65,7 +67,7 @@ def _of_table(path: Path) -> dict[str, Any]:
         "table": table.Tables(runs, folder).digest,
         "file": sha256_file(path),
         "code": [] if took is None else sorted(took["code"].astype(str).unique()),
-        "command": f"replicate figures {table.asked_in(folder)} --tier {tier}",
+        "command": f"replicate figures {asked_in(folder)} --tier {tier}",
     }
 
 

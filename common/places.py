@@ -1,7 +1,10 @@
 """The folders of a workplace, named by environment variables; nothing of them enters a run's identity."""
 
 import os
+import tempfile
 from pathlib import Path
+
+from common.errors import Problem
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,6 +22,19 @@ def runs_dir() -> Path:
 def results_dir() -> Path:
     """Folder of tables, figures and verdicts: $REPLICATE_RESULTS, else ./results beside the code."""
     return Path(os.environ.get("REPLICATE_RESULTS") or ROOT / "results")
+
+
+def refuse_unwritable() -> None:
+    """Nothing; runs and results can be stored. Errors: Problem naming the folder that cannot be written."""
+    for room, folder in (("RUNS", runs_dir()), ("RESULTS", results_dir())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise Problem(
+                f"Nothing can be written to {folder} ({error.strerror}). Mend its permissions, or let REPLICATE_{room} name "
+                "another folder."
+            ) from error
 
 
 def cache_dir() -> Path:

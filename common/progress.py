@@ -5,7 +5,7 @@ import time
 import torch
 from torch import Tensor
 
-from common.record import Trace
+from common.trace import Trace
 
 
 class Facts:

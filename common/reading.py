@@ -5,11 +5,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import papers_code, parts, specfiles, sweep, table
+from common import papers_code, parts, run_metrics, specfiles, sweep, table
+from common.asked import Asked, folder_of
 from common.errors import Problem, nearest
 from common.places import ROOT, runs_dir
 from common.record import RunFolder
-from common.sweep import TIERS
+from common.specfiles import TIERS
+from common.stored import stored_runs
 from common.targets import Overrides, Seeds, check_case, papers_of, reachable
 from common.words import ALL_KEYS
 
@@ -41,7 +43,7 @@ def claims(
     rows: list[dict[str, Any]] = []
     check_case(target, case)
     for paper in papers_of(target):
-        functions = getattr(table.measures_of(paper), "MEASURES", {})
+        functions = getattr(run_metrics.measures_of(paper), "MEASURES", {})
         specs = {spec for _, spec in sweep.targets(target)}
         wanted = [c for c in claims_of(paper) if "/" not in target or specs & set(c.runs.get("spec", specs))]
         for name in (tier,) if tier else TIERS:
@@ -101,12 +103,15 @@ def summary(
     rows = []
     for paper in papers_of(target):
         runs = tables(target if "/" in target else paper, tier, overrides, seeds, case).runs
+        for key, wanted in (("spec", [target.partition("/")[2]] if "/" in target else None), ("seed", seeds)):
+            runs = runs if wanted is None or runs.empty else runs[runs[key].isin(wanted)]
+        runs = runs if case is None or runs.empty else runs[runs["case"] == case]
         shown = [name for name in ("acc", "forg", "min_acc", "wc_acc", "wf10") if name in runs]
         for (spec, name), own in runs.groupby(["spec", "case"], dropna=False) if len(runs) else ():
             means = {column: round(100 * float(own[column].mean()), 1) for column in shown}
-            rows.append(
-                {"spec": f"{paper}/{spec}", "case": str(name), "seeds": sorted(own["seed"].unique().tolist()), **means}
-            )
+            unnamed = name != name or (overrides and "data" in overrides)  # cases may be named after their own data
+            known = {"data": ", ".join(sorted(own["data_title"].unique())), "seeds": sorted(set(own["seed"].tolist()))}
+            rows.append({"spec": f"{paper}/{spec}", "case": "" if unnamed else name, **known, **means})
     return rows
 
 
@@ -132,12 +137,12 @@ def tables(
     asked = None
     if overrides or (seeds is not None and not set(seeds) <= {r.run.seed for r in requests}):
         requests = reachable(target, tier, overrides, seeds, case)
-        asked = table.Asked(target, tuple(sorted((overrides or {}).items())), tuple(seeds or ()), case or "")
-    folder = table.folder_of(paper, tier, asked)
+        asked = Asked(target, tuple(sorted((overrides or {}).items())), tuple(seeds or ()), case or "")
+    folder = folder_of(paper, tier, asked)
     if requests:
         return table.collect(requests, folder, store, asked)
-    stored = table.stored_runs(folder)
-    return table.Tables(pd.DataFrame() if stored is None else stored, folder)
+    kept = stored_runs(folder)
+    return table.Tables(pd.DataFrame() if kept is None else kept, folder)
 
 
 def show(what: str) -> dict[str, Any]:
@@ -151,7 +156,8 @@ def show(what: str) -> dict[str, Any]:
     matches = [p for p in folders if what and p.name.startswith(what) and (p / "spec.json").exists()]
     matches = [p for p in matches if p.name == what] or matches
     if len(matches) != 1:
-        which = f"{len(matches)} runs begin with it" if matches else f"there is no such run in {runs_dir()}"
+        first = ", ".join(p.name for p in matches[:5]) + (", ..." if len(matches) > 5 else "")
+        which = f"{len(matches)} runs begin with it ({first})" if matches else f"there is no such run in {runs_dir()}"
         raise Problem(f"'{what}' names neither a figure file nor one run: {which}. Run ids: replicate status all.")
     folder = RunFolder(matches[0])
     known = [r for t in TIERS for r in reachable("all", t) if r.run_id == folder.run_id]

@@ -50,7 +50,7 @@ def verdict_block(paper: str) -> str:
 
 
 def overview_block(papers: list[str]) -> str:
-    """How many verdicts of each paper were as expected, and, folded, a line a claim judged at a tier anyone can run."""
+    """How the claims of each paper fared, and, folded, a line a claim judged at a tier anyone can run."""
     stored = {
         paper: [row for tier in OVERVIEW for row in stored_verdicts(paper, tier) if row["rule"]] for paper in papers
     }
@@ -68,11 +68,18 @@ def overview_block(papers: list[str]) -> str:
     return "\n".join([*lines, "", *folded])
 
 
+HOLDS, OPEN = ("direction holds", "within"), "too few seeds to tell"
+
+
 def _count(rows: list[dict[str, Any]], tier: str) -> str:
-    own = [row["as_expected"] for row in rows if row["tier"] == tier and row["verdict"] != NOT_RUN]
-    waiting = sum(row["tier"] == tier and row["verdict"] == NOT_RUN for row in rows)
-    told = f"{sum(own)} of {len(own)} as expected" if own else "-"
-    return told + (f", {waiting} not run" if waiting else "")
+    """How many claims hold, fail and are undecided at a tier, and how many verdicts were not the expected one."""
+    own = [row for row in rows if row["tier"] == tier]
+    judged = [row for row in own if row["verdict"] != NOT_RUN]
+    holds, undecided = (sum(row["verdict"] in words for row in judged) for words in (HOLDS, (OPEN,)))
+    surprises = sum(not row["as_expected"] for row in judged)
+    told = f"{holds} hold, {len(judged) - holds - undecided} fail, {undecided} undecided; {surprises} unexpected"
+    waiting = len(own) - len(judged)
+    return (told if judged else "-") + (f", {waiting} not run" if waiting else "")
 
 
 def _renewed(root: Path) -> dict[Path, str]:

@@ -14,12 +14,10 @@ runs/<run_id>/  spec.json        the resolved specification
 import csv
 import io
 import json
-import os
-import socket
 import time
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +25,8 @@ import numpy as np
 
 from common.errors import Problem
 from common.files import read_json, sha256_bytes, write_atomic, write_json
+from common.trace import Trace
+from common.writers import alive, this_process
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,77 +35,6 @@ STATES = ("running", "interrupted", "failed", "done")  # that a status names
 ARRAYS = ("step", "task", "seen", "bits", "offsets", "ends")  # that every trace has
 PROVENANCE = ("code", "versions", "host", "device", "started", "command", "stream")
 MOST_STARTS = 5  # that often a run may die without getting on before it counts as failed
-STALE_SECONDS = 600  # a run on another host that has not reported for this long counts as lost
-
-
-@dataclass
-class Trace:
-    """Long-form facts of a run: correctness of every evaluation sample at every evaluation, scalars of every update.
-
-    offsets: int64 [P+1], sample range of each measured part, which is a task unless the stream has parts of its own.
-    ends: int64 [T], updates made at the end of each task. trained: with parts of its own, the parts in each task begun.
-    values: further numbers of each sample at every evaluation, float32, NaN where it was not measured.
-    """
-
-    offsets: np.ndarray
-    ends: np.ndarray
-    step: list[int] = field(default_factory=list)
-    task: list[int] = field(default_factory=list)
-    seen: list[int] = field(default_factory=list)
-    bits: list[np.ndarray] = field(default_factory=list)
-    scalars: dict[str, np.ndarray] = field(default_factory=dict)
-    trained: list[np.ndarray] = field(default_factory=list)
-    values: dict[str, list[np.ndarray]] = field(default_factory=dict)
-
-    def began(self, trained: np.ndarray) -> None:
-        """Notes the next task: bool [P], whether it trains on each part."""
-        self.trained.append(np.packbits(trained))
-
-    def evaluated(
-        self, step: int, task: int, seen: int, correct: np.ndarray, values: dict[str, np.ndarray] | None = None
-    ) -> None:
-        """Notes one evaluation: bool [offsets[seen]] for the samples of the parts measured, and further values of them."""
-        whole = np.zeros(self.offsets[-1], dtype=bool)
-        whole[: len(correct)] = correct
-        self.step.append(step)
-        self.task.append(task)
-        self.seen.append(seen)
-        self.bits.append(np.packbits(whole))
-        for name, own in (values or {}).items():
-            row = np.full(self.offsets[-1], np.nan, dtype=np.float32)
-            row[: len(own)] = own
-            self.values.setdefault(name, []).append(row)
-
-    def noted(self, update: int, name: str, values: np.ndarray) -> None:
-        """Notes a scalar of the updates update, update+1, ... (counted from 0)."""
-        if name not in self.scalars:
-            self.scalars[name] = np.full(self.ends[-1], np.nan, dtype=np.float32)
-        self.scalars[name][update : update + len(values)] = values
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The trace as plain arrays, the form in which it is stored."""
-        width = (int(self.offsets[-1]) + 7) // 8
-        counts = {name: np.array(getattr(self, name), dtype=np.int64) for name in ("step", "task", "seen")}
-        bits = np.stack(self.bits) if self.bits else np.zeros((0, width), dtype=np.uint8)
-        scalars = {f"s_{name}": values for name, values in self.scalars.items()}
-        trained = {"trained": np.stack(self.trained)} if self.trained else {}
-        values = {f"v_{name}": np.stack(rows) for name, rows in self.values.items()}
-        return {**counts, "bits": bits, "offsets": self.offsets, "ends": self.ends, **scalars, **trained, **values}
-
-    @classmethod
-    def of(cls, arrays: dict[str, np.ndarray]) -> "Trace":
-        """The trace of stored arrays."""
-        return cls(
-            arrays["offsets"],
-            arrays["ends"],
-            arrays["step"].tolist(),
-            arrays["task"].tolist(),
-            arrays["seen"].tolist(),
-            list(arrays["bits"]),
-            {name[2:]: values.copy() for name, values in arrays.items() if name.startswith("s_")},
-            list(arrays.get("trained", ())),
-            {name[2:]: list(values) for name, values in arrays.items() if name.startswith("v_")},
-        )
 
 
 @dataclass(frozen=True)
@@ -152,7 +81,7 @@ class RunFolder:
         status = self._status()
         if status is None:
             return {"state": "missing", "updates": 0, "total": 0}
-        if status["state"] == "running" and not _alive(status):
+        if status["state"] == "running" and not alive(status):
             status["state"] = "interrupted"
         return status
 
@@ -258,49 +187,3 @@ def damaged(folder: Path, name: str, error: object) -> str:
         f"{folder / name} is damaged ({error}). Nothing was changed. To make the run anew, move the folder away: "
         f"mv {folder} {folder}.damaged"
     )
-
-
-def this_process() -> dict[str, Any]:
-    """Host, process number and start of this process (and its SLURM job), as lock and status name their writer."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid()), **this_job()}
-
-
-def this_job() -> dict[str, Any]:
-    """{"job": "12_3", "restart": times that SLURM started it again}; nothing outside of a job."""
-    array, element = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    job = f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID")
-    return {"job": job, "restart": int(os.environ.get("SLURM_RESTART_COUNT", 0))} if job else {}
-
-
-def gone(writer: dict[str, Any]) -> bool | None:
-    """Whether a writer on this host has ended; None for another host or an unreadable writer.
-
-    A process that has its number but another start is another process: after a reboot, or in a new container.
-    """
-    pid = writer.get("pid")
-    if writer.get("host") != socket.gethostname() or not isinstance(pid, int):
-        return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return writer.get("started") not in (None, _started(pid))
-
-
-def _started(pid: int) -> str | None:
-    """When a process started (boot and clock ticks since then), None where the system does not tell."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return None
-    return f"{boot} {ticks}"
-
-
-def _alive(status: dict[str, Any]) -> bool:
-    ended = gone(status)
-    if ended is None:
-        return time.time() - status.get("written", 0) < STALE_SECONDS
-    return not ended

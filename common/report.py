@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import stamp, style
+from common.asked import asked_in, folder_of
 from common.drawings import Figure, Table, declared, note, verdicts_note
 from common.errors import Problem
 from common.files import sha256_bytes, write_atomic
 from common.readme import readme_blocks_stale, write_readmes
 from common.stale import stale
 from common.stamp import origin
-from common.table import Tables, asked_in, folder_of, stored_runs
+from common.stored import stored_runs
+from common.table import Tables
 from common.verdict_table import markdown
 
 if TYPE_CHECKING:

@@ -15,6 +15,8 @@ ALIVE = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPE
          "STAGE_OUT", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")  # fmt: skip
 # what an enclosing job leaves in the environment and a new job must not inherit
 OF_A_JOB = re.compile(r"(SLURM|SLURMD|SRUN|SBATCH|SUBMITIT)_(?!CONF$)|(MASTER_(ADDR|PORT)|(LOCAL_)?RANK|WORLD_SIZE)$")
+# what SLURM's commands say where no cluster stands behind them
+NO_CLUSTER = ("process configuration file", "contact slurm controller", "onnection refused")
 
 
 class Unreachable(Problem):
@@ -55,7 +57,9 @@ def call(*words: str, seconds: float = 60) -> str:
         raise Unreachable(f"SLURM did not answer `{words[0]}` within {seconds:.0f} s. Try again in a minute.") from None
     if done.returncode:
         said = " ".join(line.strip() for line in done.stderr.splitlines() if line.strip()) or f"code {done.returncode}"
-        raise Unreachable(f"`{' '.join(words[:2])}` was refused by SLURM: {said}")
+        silent = any(sign in said for sign in NO_CLUSTER)
+        hint = " No cluster answers here: log in to one, bring one up (slurm/devcluster up), or use --on local."
+        raise Unreachable(f"`{' '.join(words[:2])}` was refused by SLURM: {said}{hint if silent else ''}")
     return done.stdout
 
 

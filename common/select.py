@@ -6,7 +6,7 @@ their test images were never seen by it.
 
 from typing import Any
 
-from common import specfiles, sweep, table
+from common import run_metrics, selected, specfiles
 from common.errors import Problem
 from common.files import write_atomic
 from common.sweep import Request
@@ -42,7 +42,7 @@ def scores(requests: list[Request]) -> list[dict[str, Any]]:
         axes = axes_of(request.paper, request.spec, request.tier, request.case)
         flat = request.run.flat()
         point = tuple((axis, flat[axis]) for axis in axes)
-        groups.setdefault((request.case, point), []).append(table.measured(request)["acc"])
+        groups.setdefault((request.case, point), []).append(run_metrics.measured(request)["acc"])
     rows = [
         {"case": case, "settings": dict(point), "acc": sum(values) / len(values), "n_seeds": len(values)}
         for (case, point), values in groups.items()
@@ -57,6 +57,6 @@ def write(paper: str, spec: str, tier: str, rows: list[dict[str, Any]]) -> dict[
     best: dict[str, dict[str, Any]] = {}
     for row in rows:
         best.setdefault(row["case"], row["settings"])
-    text = HEADER.format(tier=tier) + yaml.safe_dump({**sweep.all_selected(paper, tier), spec: best}, sort_keys=True)
-    write_atomic(sweep.selected_path(paper, tier), text)
+    text = HEADER.format(tier=tier) + yaml.safe_dump({**selected.everything(paper, tier), spec: best}, sort_keys=True)
+    write_atomic(selected.path_of(paper, tier), text)
     return best

@@ -1,7 +1,20 @@
 """What the command line prints for a person."""
 
 import os
+import shutil
+import textwrap
 from typing import Any
+
+
+def _beside(head: str, text: str) -> str:
+    """The text after the head, wrapped to the terminal (below the head where little room is left); piped, one line a row."""
+    width = shutil.get_terminal_size((10_000, 1)).columns
+    if len(head) + len(text) <= width:
+        return (head + text).rstrip()
+    room = width - len(head) >= 40
+    first, then = (head, " " * len(head)) if room else (f"{head.rstrip()}\n      ", " " * 6)
+    wrapped = textwrap.TextWrapper(max(width - len(then), 30), break_on_hyphens=False, break_long_words=False)
+    return first + f"\n{then}".join(wrapped.wrap(text))
 
 
 def listing(value: dict[str, Any]) -> str:
@@ -9,7 +22,7 @@ def listing(value: dict[str, Any]) -> str:
     lines = []
     for paper, content in value["papers"].items():
         lines.append(f"{paper}  ({content['claims']} claims)")
-        lines += [f"  {n:18s} {', '.join(c['tiers']):20s} {c['about']}" for n, c in content["specs"].items()]
+        lines += [_beside(f"  {n:18s} {', '.join(c['tiers']):20s} ", c["about"]) for n, c in content["specs"].items()]
     return "\n".join([*lines, "", data_sets(value["data"])])
 
 
@@ -22,7 +35,7 @@ def data_sets(rows: list[dict[str, Any]]) -> str:
             if row["present"]
             else "missing: " + str(row["how_to_get"])
         )
-        lines.append(f"  {row['name']:18s} {row['title']}; {where}")
+        lines.append(_beside(f"  {row['name']:18s} ", f"{row['title']}; {where}"))
     return "\n".join(lines)
 
 
@@ -115,26 +128,29 @@ def verdicts(rows: list[dict[str, Any]]) -> str:
         ours += f" {interval(row['interval'], row['unit'])}" if row["interval"] else ""
         mark = " " if row["as_expected"] else "!"
         what = f"{row['claim']:{width}s}  {row['tier']:5s}  {row['verdict']:21s}  {ours:25s}  {row['rule']:20s}"
-        lines.append(f"{mark} {row['paper']}  {what}  {row['says']}".rstrip())
+        lines.append(_beside(f"{mark} {row['paper']}  {what}  ", row["says"]))
     lines.append("")
     if any(not row["as_expected"] for row in judged):
         lines.append("! was not the expected verdict; replicate claims --json says what each rests on")
-    if waiting:
-        ids = ", ".join(dict.fromkeys(row["claim"] for row in waiting))
-        lines.append(f"not run yet, or not all of it: {ids}")
+    for paper, tier in dict.fromkeys((row["paper"], row["tier"]) for row in waiting):
+        ids = [row["claim"] for row in waiting if (row["paper"], row["tier"]) == (paper, tier)]
+        named = ", ".join(ids) if len(ids) <= 20 else f"{len(ids)} claims"
+        lines.append(_beside(f"{paper} has not run at {tier}, or not all of it: ", named))
     if len(rows) > len(judged) + len(waiting):
-        lines.append(f"{len(rows) - len(judged) - len(waiting)} more rows are claims that are not judged at that tier")
+        lines.append(f"{len(rows) - len(judged) - len(waiting)} further rows are of claims that other tiers judge")
     return "\n".join(lines)
 
 
 def selection(value: dict[str, Any]) -> str:
     """Every grid point with its score, the chosen ones marked."""
     lines, seen = [], set()
+    width = max((len(row["case"]) for row in value["scores"]), default=0)
     for row in value["scores"]:
         mark = " " if row["case"] in seen else "*"
         seen.add(row["case"])
+        settings = ", ".join(f"{axis}={point}" for axis, point in row["settings"].items())
         lines.append(
-            f"{mark} {row['case']:8s} ACC {100 * row['acc']:.1f} % ({row['n_seeds']} seeds)  {row['settings']}"
+            f"{mark} {row['case']:{width}s}  ACC {100 * row['acc']:4.1f} %  {settings}  (seeds: {row['n_seeds']})"
         )
     return "\n".join(lines)
 
@@ -158,9 +174,8 @@ def reported(value: dict[str, Any]) -> str:
 
 
 def outcome(value: dict[str, Any]) -> str:
-    """What ran, the verdicts (or, of overridden settings, what was measured) and the figures."""
+    """What ran, the verdicts (or, of other settings and of seeds asked for, what was measured) and the figures."""
     lines = [f"{len(value['done'])} runs done, {len(value['before'])} were done before, {len(value['failed'])} failed"]
-    lines += [f"small runs at once: {value['together']}"] if value["together"] else []
     lines += [f"  {text}" for text in value["said"]]
     lines += [f"  under way elsewhere: {reason}" for reason in value["elsewhere"].values()]
     lines += [f"  failed {run}: {reason}" for run, reason in value["failed"].items()]
@@ -179,8 +194,13 @@ def outcome(value: dict[str, Any]) -> str:
 
 
 def _means(row: dict[str, Any]) -> str:
-    metrics = [f"{name} {value}" for name, value in row.items() if name not in ("spec", "case", "seeds")]
-    return f"{row['spec']} {row['case']}: {', '.join(metrics)} (percent, mean over {len(row['seeds'])} seeds)"
+    named = ("spec", "case", "data", "seeds")
+    metrics = [f"{name} {value}" for name, value in row.items() if name not in named and value == value]
+    what = " ".join(filter(None, (row["spec"], row["case"])))
+    seeds = "one seed" if len(row["seeds"]) == 1 else f"mean over {len(row['seeds'])} seeds"
+    return (
+        f"{what} on {row['data']}: {', '.join(metrics) or 'nothing measured'} (percent, {seeds}; measured, not judged)"
+    )
 
 
 def origin(value: dict[str, Any]) -> str:

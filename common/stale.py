@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from common.asked import folder_of
 from common.drawings import Figure, declared, note, verdicts_note
 from common.errors import Problem
 from common.files import read_json, sha256_file
 from common.stamp import origin
-from common.table import Tables, folder_of, stored_runs
+from common.stored import stored_runs
+from common.table import Tables
 
 _INPUTS = {
     "table": "runs.csv",

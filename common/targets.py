@@ -5,8 +5,10 @@ from typing import Any
 
 from common import estimate, specfiles, sweep
 from common.errors import Missing, Problem, nearest
-from common.spec import absent
-from common.sweep import TIERS, Request
+from common.limits import absent
+from common.specfiles import TIERS
+from common.sweep import Request
+from common.variants import cases_of
 
 Overrides = dict[str, Any] | None
 Seeds = list[int] | None
@@ -19,7 +21,7 @@ def reachable(
     found: list[Request] = []
     for paper, spec in sweep.targets(target):
         content = specfiles.load(paper, spec)
-        if tier in content["tiers"] and (case is None or case in sweep.cases_of(content, tier)):
+        if tier in content["tiers"] and (case is None or case in cases_of(content, tier)):
             with contextlib.suppress(Missing):
                 found += sweep.expand(f"{paper}/{spec}", tier, overrides, seeds, case)
     return sweep.with_parents(found)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from common import estimate, launch, specfiles, sweep, together
+from common import estimate, launch, selected, specfiles, sweep, together
 from common.errors import Problem, Problems
 from common.page.write import report
-from common.places import runs_dir
+from common.places import refuse_unwritable, runs_dir
 from common.reading import claims, claims_of, figures, show, summary, tables, write_verdicts
 from common.record import RunFolder
 from common.streams import data
@@ -43,8 +43,9 @@ def plan(
     requests = sweep.expand(target, tier, overrides, seeds, case)
     unique = {r.run_id: r for r in requests}
     updates = updates_of(list(unique.values()))
-    missing = [r for i, r in unique.items() if not RunFolder(runs_dir() / i).done()]
-    each, how = estimate.seconds(missing)
+    done = {i: r for i, r in unique.items() if RunFolder(runs_dir() / i).done()}
+    missing = [r for i, r in unique.items() if i not in done]
+    each, how = estimate.seconds(missing, done.values())
     known = [s for s in each if s is not None]
     workers = min(launch.cores(), max(1, len(missing)))
     return {
@@ -80,6 +81,7 @@ def run(
 
     Returns runs done now, done before, failed (id -> reason), whether it was stopped, verdict rows and figure paths.
     """
+    refuse_unwritable()
     requests = sweep.expand(target, tier, overrides, seeds, case)
     if not requests:
         raise Problem(f"Nothing of '{target}' runs at tier '{tier}'. See: replicate list.")
@@ -92,12 +94,12 @@ def run(
 def _harvest(
     outcome: launch.Outcome, target: str, tier: str, overrides: Overrides, seeds: Seeds, case: str | None, quiet: bool
 ) -> dict[str, Any]:
-    """The outcome of a launch with the verdicts (of overridden settings: what was measured) and the figures."""
+    """The outcome of a launch with the verdicts and the figures; what was measured of other settings, or of seeds asked for."""
     result: dict[str, Any] = vars(outcome) | {"figures": [], "claims": [], "summary": [], "undrawn": None}
     if outcome.stopped:
         return result
     try:
-        if overrides:
+        if overrides or seeds is not None:  # a verdict on some of a spec's seeds would only alarm
             result["summary"] = summary(target, tier, overrides, seeds, case)
         else:
             result["claims"] = claims(target, tier, None, seeds, case)
@@ -211,10 +213,11 @@ def select(
     if not name:
         raise Problem(f"'{spec}' is no single spec; select takes PAPER/SPEC, such as stability_gap/select_class.")
     requests = sweep.expand(spec, tier)
-    sweep.all_selected(paper, tier)  # what is there must be readable before anything runs
-    selection.refuse_test_images(requests)
+    selected.everything(paper, tier)  # what is there must be readable before anything runs
+    compared = [r for r in requests if (r.paper, r.spec) == (paper, name)]  # the others are their parents
+    selection.refuse_test_images(compared)
     outcome = launch.run_local(requests, settings or launch.Settings(), updates_of(requests), quiet)
     if outcome.failed or outcome.stopped:
         raise Problem("Nothing was selected: not every run is done.", *outcome.failed.values())
-    rows = selection.scores(requests)
+    rows = selection.scores(compared)
     return {"scores": rows, "selected": selection.write(paper, name, tier, rows)}

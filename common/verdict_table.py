@@ -75,7 +75,9 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _word(row: dict[str, Any]) -> str:
-    """The verdict word, bold when it is not the expected one."""
+    """The verdict word, bold when it is not the expected one; of a claim whose runs are not all made, that."""
+    if row["verdict"] == NOT_RUN:
+        return "not run yet"
     return str(row["verdict"]) if row["as_expected"] else f"**{row['verdict']}**"
 
 
@@ -91,10 +93,10 @@ def _verdict(row: dict[str, Any]) -> str:
 
 
 def _surprise(row: dict[str, Any]) -> str:
-    """One list item: values by seed, runs and note behind an unexpected verdict."""
+    """One list item: values by seed, count of runs (`replicate claims --json` names them) and note of an unexpected verdict."""
     values = ", ".join(
         f"seed {seed}: {number(value, row['unit'])}" for seed, value in zip(row["seeds"], row["values"], strict=True)
     )
-    runs = f"runs {', '.join(row['run_ids'])}" if row["run_ids"] else ""
+    runs = f"{len(row['run_ids'])} runs" if row["run_ids"] else ""
     facts = "; ".join(fact for fact in (values, runs, row["note"]) if fact)
     return f"- **{row['claim']}** at tier {row['tier']}, {row['source']}: {facts}."

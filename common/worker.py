@@ -2,6 +2,7 @@
 and in no other launcher."""
 
 import contextlib
+import gc
 import os
 import signal
 import time
@@ -79,6 +80,7 @@ def work(pipe: Any, settings: "Settings", gpu: str | None) -> None:
             return
         try:
             _carry_out(requests, place, under_way, over, say)
+            gc.collect()  # a learner's parts know each other: without it the next run finds this one's tensors still there
         except loop.Stopped:
             with contextlib.suppress(OSError):
                 pipe.send(("over", LEFT))
@@ -96,7 +98,7 @@ def _carry_out(
 
     under_way: holds the ids of those that `place.watch` speaks of.
     """
-    from common import analyse, loop, table
+    from common import analyse, loop, run_metrics
     from common.vectorised import loop as batch
 
     by_id = {request.run_id: request for request in requests}
@@ -104,7 +106,7 @@ def _carry_out(
     def ended(run_id: str, error: Exception | None) -> None:
         if error is None:
             try:
-                table.measured(by_id[run_id])
+                run_metrics.measured(by_id[run_id])
             except Exception as fault:
                 error = fault
         over(run_id, answer(run_id, error))

@@ -80,11 +80,11 @@ class Project:
 def directed(project: Project, patch: pytest.MonkeyPatch) -> None:
     """Nothing; every look at the project's folders goes to this one."""
     import papers
-    from common import drawings, reading, specfiles, sweep, table
+    from common import drawings, reading, run_metrics, selected, specfiles
 
     for room in ("data", "runs", "results"):
         patch.setenv(f"REPLICATE_{room.upper()}", str(project.root / room))
-    for module in (drawings, reading, specfiles, sweep, table):
+    for module in (drawings, reading, run_metrics, selected, specfiles):
         patch.setattr(module, "ROOT", project.root)
     patch.setattr(papers, "__path__", [str(project.root / "papers"), *papers.__path__])
     forgotten()
@@ -94,11 +94,17 @@ def forgotten() -> None:
     """Nothing; what was read of another project's code and tables is read anew."""
     import sys
 
-    from common import estimate, table
+    from common import estimate, run_metrics
 
     for name in [n for n in sys.modules if n.partition(".")[2].partition(".")[0] == "toy"]:
         del sys.modules[name]
-    for kept in (table.measures_of, table.measures_version, estimate._timed, estimate._stream, estimate.picture_shape):
+    for kept in (
+        run_metrics.measures_of,
+        run_metrics.measures_version,
+        estimate._timed,
+        estimate._stream,
+        estimate.picture_shape,
+    ):
         kept.cache_clear()
 
 

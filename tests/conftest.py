@@ -19,8 +19,9 @@ hypothesis.settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits for a cluster begins first, so that the other worker has the rest done meanwhile."""
-    items.sort(key=lambda item: "test_slurm" not in item.nodeid)
+    """The longest files begin first, so that no worker is left alone with one of them at the end."""
+    longest = ("test_slurm", "test_readme", "test_specs", "test_devcluster", "test_setup")
+    items.sort(key=lambda item: next((k for k, name in enumerate(longest) if name in item.nodeid), len(longest)))
 
 
 @pytest.fixture(autouse=True)
@@ -47,11 +48,11 @@ def small() -> Callable[..., Any]:
 @pytest.fixture
 def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
     """A papers folder with nothing but the paper "toy"; paper("name", {...} or text) writes one of its specs."""
-    from common import drawings, reading, specfiles, sweep, table
+    from common import drawings, reading, run_metrics, selected, specfiles
 
-    for module in (drawings, reading, specfiles, sweep, table):
+    for module in (drawings, reading, run_metrics, selected, specfiles):
         monkeypatch.setattr(module, "ROOT", tmp_path)
-    for cached in (table.measures_of, table.measures_version):
+    for cached in (run_metrics.measures_of, run_metrics.measures_version):
         cached.cache_clear()
 
     def write(name: str, content: dict[str, Any] | str) -> Path:
@@ -61,7 +62,7 @@ def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         return path
 
     yield write
-    for cached in (table.measures_of, table.measures_version):
+    for cached in (run_metrics.measures_of, run_metrics.measures_version):
         cached.cache_clear()
 
 

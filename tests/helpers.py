@@ -35,7 +35,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
 def small_spec(learner: str = "finetune", over: dict[str, Any] | None = None, seed: int = 0) -> Any:
     """small_spec("er", {"budget.iterations": 3}, seed=1): RunSpec of a short run on the digits."""
     from common import specfiles
-    from common.spec import resolve
+    from common.resolve import resolve
     from common.streams import data
 
     raw = specfiles.merge(SMALL, {"learner": {"name": learner, **LEARNERS.get(learner, {})}, "seed": seed})

@@ -323,10 +323,10 @@ def test_show_of_a_damaged_run(name: str, toy: Write, refused: Callable[..., str
 
 
 def test_metrics_cache_cut_short(toy: Write, refused: Callable[..., str]) -> None:
-    from common import table
+    from common import run_metrics
 
     loop.run(request().run)
-    table.measured(request())
+    run_metrics.measured(request())
     (path,) = (runs_dir() / ".cache" / "metrics").iterdir()
     path.write_text(path.read_text()[:15])
     holds(refused("claims", "toy"), str(path), "damaged", "Move it away")

@@ -1,6 +1,7 @@
 """The command line: what each verb prints, exit codes, JSON, and that reading verbs stay light."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from common import loop, reading, report, show, sweep, verbs
+from common import loop, reading, report, selected, show, sweep, table, verbs
+from common.asked import folder_of
 from common.cli import VERBS, main
 from common.errors import Problem
 from common.files import read_json
 from common.places import ROOT, results_dir, runs_dir
+from common.record import RunFolder
 from tests.helpers import SMALL
 
 Write = Callable[..., Path]
@@ -70,6 +73,18 @@ def test_json_is_one_value_and_text_is_for_people(words: list[str], paper: Write
     assert not text.startswith(("{", "["))
 
 
+def test_rows_fit_the_terminal_and_stay_whole_when_piped(
+    said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    piped = said("list")
+    monkeypatch.setenv("COLUMNS", "90")
+    narrow = said("list")
+    assert max(map(len, piped.splitlines())) > 120
+    assert narrow.split() == piped.split()
+    assert all(len(line) <= 90 or " " not in line.strip() for line in narrow.splitlines())
+
+
 def test_plan_counts_what_is_missing_and_runs_nothing(paper: Write, said: Callable[..., str]) -> None:
     paper("one", {**TOY, "grid": {"optimiser.lr": [0.1, 0.01]}})
     plan = json.loads(said("plan", "toy", "--json"))
@@ -80,6 +95,9 @@ def test_plan_counts_what_is_missing_and_runs_nothing(paper: Write, said: Callab
     plan = json.loads(said("plan", "toy", "--json"))
     assert (plan["runs"], plan["complete"], plan["updates"]) == (4, 1, 36)
     assert first.run_id not in plan["missing"]
+    RunFolder(runs_dir() / first.run_id).write_status(state="done", updates=12, total=12, seconds=600.0)
+    plan = json.loads(said("plan", "toy", "--json"))
+    assert (plan["core_seconds"], plan["estimated_from"]) == (1800.0, "runs like them")  # by the one that is done
     assert "4 runs, 1 complete, 3 to run" in said("plan", "toy")
     assert "2 runs" in said("plan", "toy", "optimiser.lr=0.5")
     assert "3 runs" in said("plan", "toy", "--seeds", "0-2", "optimiser.lr=0.5")
@@ -210,18 +228,23 @@ def test_select_takes_the_best_of_each_case_and_reporting_specs_use_it(
 ) -> None:
     choose = {
         **TOY,
-        "run": {**TOY["run"], "stream": {**SMALL["stream"], "evaluate_on": "validation"}},
+        "run": {
+            **TOY["run"],
+            "stream": {**SMALL["stream"], "evaluate_on": "validation"},
+            "parent": {"spec": "toy/before", "seed": 0},
+        },
         "cases": {"A": {"grid": {"optimiser.lr": [1e-9, 0.1]}}, "B": {"learner": {"name": "er", "memory": 20}}},
         "grid": {"optimiser.lr": [0.2]},
         "seeds": "100-101",
     }
+    paper("before", TOY)  # a parent may measure what it likes: nothing is chosen by it
     paper("choose", choose)
     paper("report", {**TOY, "selected": "choose/A"})
     with pytest.raises(Problem, match="Nothing is selected by toy/choose"):
         sweep.expand("toy/report", "smoke")
     assert "* A" in said("select", "toy/choose", "--workers", "2")
-    assert sweep.selected("toy", "smoke", "A", "choose") == ("toy/choose/A", {"optimiser.lr": 0.1})
-    assert sweep.selected("toy", "smoke", "B", "choose") == ("toy/choose/B", {"optimiser.lr": 0.2})
+    assert selected.taken("toy", "smoke", "A", "choose") == ("toy/choose/A", {"optimiser.lr": 0.1})
+    assert selected.taken("toy", "smoke", "B", "choose") == ("toy/choose/B", {"optimiser.lr": 0.2})
     assert {r.run.optimiser.settings["lr"] for r in sweep.expand("toy/report", "smoke")} == {0.1}
     said("run", "toy/report", "--workers", "1")
     runs = verbs.tables("toy", "smoke").runs
@@ -232,6 +255,40 @@ def test_select_takes_the_best_of_each_case_and_reporting_specs_use_it(
     paper("choose", choose)
     said("select", "toy/choose")
     assert {r.run.optimiser.settings["lr"] for r in sweep.expand("toy/report", "smoke")} == {0.05}
+
+
+def test_a_table_is_the_same_whichever_of_its_runs_are_still_there(paper: Write, tmp_path: Path) -> None:
+    paper("one", {**TOY, "grid": {"optimiser.lr": [0.1, 0.01]}})
+    requests = sweep.expand("toy/one", "smoke")
+    for request in requests:
+        loop.run(request.run)
+    stored = table.collect(requests, table_folder := folder_of("toy", "smoke")).folder / "runs.csv"
+    whole = stored.read_bytes()
+    for request in requests:
+        (runs_dir() / request.run_id).rename(tmp_path / "aside")
+        table.collect(requests, table_folder)
+        assert stored.read_bytes() == whole
+        (tmp_path / "aside").rename(runs_dir() / request.run_id)
+
+
+def test_some_seeds_of_a_spec_are_measured_and_not_judged(paper: Write, said: Callable[..., str], forked: None) -> None:
+    paper("one", TOY)
+    told = said("run", "toy/one", "--seeds", "0", "--workers", "1")
+    assert re.search(
+        r"^toy/one on scikit-learn digits .*: acc [\d.]+, .* \(percent, one seed; measured, not judged\)$", told, re.M
+    )
+    assert "nan" not in told
+
+
+@pytest.mark.parametrize("room", ["RUNS", "RESULTS"])
+def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(
+    room: str, paper: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    paper("one", TOY)
+    (tmp_path / "a file").write_text("")
+    monkeypatch.setenv(f"REPLICATE_{room}", str(tmp_path / "a file" / "within"))
+    with pytest.raises(Problem, match=rf"Nothing can be written to .*a file/within \(.*REPLICATE_{room}"):
+        verbs.run("toy/one")
 
 
 def test_seeds_that_the_spec_does_not_have_get_tables_of_their_own(paper: Write) -> None:

@@ -21,8 +21,9 @@ from common.cli import main
 from common.cluster import job, profile, snapshot, states, submission
 from common.errors import Problem
 from common.places import cluster_dir, runs_dir
-from common.record import RunFolder, this_process
+from common.record import RunFolder
 from common.spec import RunSpec
+from common.writers import this_process
 from tests.helpers import SMALL
 
 Write = Callable[..., Path]
@@ -320,6 +321,16 @@ def test_no_slurm_on_the_path(
     assert "no `sinfo` on the path" in text
     assert "--on local" in text
     assert not cluster_dir().exists()
+
+
+def test_slurm_without_a_cluster(
+    paper: Write, profiles: Callable[..., str], said: Callable[..., Any], slurm: Slurm
+) -> None:
+    paper("one", TOY)
+    slurm.refuses("sinfo", "sinfo: fatal: Unable to process configuration file")
+    text = said("run", "toy/one", "--on", "slurm", "--profile", profiles(), code=1)
+    assert "No cluster answers here" in text
+    assert "--on local" in text
 
 
 @pytest.mark.parametrize(

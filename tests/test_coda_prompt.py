@@ -15,7 +15,8 @@ from common.build import build, fabric_for
 from common.errors import Problem
 from common.evaluate import correct
 from common.loop import Place, Stopped
-from common.spec import RunSpec, resolve
+from common.resolve import resolve
+from common.spec import RunSpec
 from common.specfiles import merge, nested
 from common.streams import data
 from papers.coda_prompt import optimisers, vit

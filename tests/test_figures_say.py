@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from common import origins, places, report, table
+from common import origins, places, report
 from common.cli import main
 from common.drawings import Figure, declared, note
+from common.stored import stored_runs
 
 RESULTS = places.ROOT / "results"
 FOLDERS = sorted(p.parent for p in RESULTS.glob("*/*/runs.csv"))
@@ -20,10 +21,10 @@ def command_of(folder: Path) -> str:
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: f"{p.parent.name}-{p.name}")
 def test_every_committed_file_says_where_it_came_from(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPLICATE_RESULTS", str(RESULTS))
-    digest, known = report.stored(folder.parent.name, folder.name).digest, set(table.stored_runs(folder)["run_id"])  # type: ignore[index]
-    kept = table.stored_runs
+    digest, known = report.stored(folder.parent.name, folder.name).digest, set(stored_runs(folder)["run_id"])  # type: ignore[index]
+    kept = stored_runs
     tables = {folder: kept(folder)}
-    monkeypatch.setattr(table, "stored_runs", lambda where: tables[folder] if where.samefile(folder) else kept(where))
+    monkeypatch.setattr(origins, "stored_runs", lambda where: tables[folder] if where.samefile(folder) else kept(where))
     for path in sorted(folder.iterdir()):
         said = origins.origin(path)
         assert (said["paper"], said["tier"], said["command"]) == (folder.parent.name, folder.name, command_of(folder))

@@ -25,6 +25,7 @@ Write = Callable[..., Path]
 TOY: dict[str, Any] = {"run": {**SMALL, "budget": {"iterations": 4, "batch": 8}}, "tiers": {"smoke": {}}}
 
 OWN = '''
+import gc
 import os
 import signal
 import time
@@ -53,6 +54,15 @@ class Raises(Learner):
         if self.state["count"] == 3 and not Path(os.environ["MAY_LIVE"]).exists():
             raise ArithmeticError("the loss went away")
         return super().update(batch)
+
+
+class Lonely(Learner):
+    """Raises where the learner of an earlier run is still in memory."""
+
+    def begin(self, task):
+        if sum(type(one) is Lonely for one in gc.get_objects()) > 1:  # isinstance would follow a dead proxy
+            raise MemoryError("I am not alone")
+        super().begin(task)
 
 
 class Slow(Learner):
@@ -86,6 +96,12 @@ def launched(requests: list[sweep.Request], workers: int = 2) -> launch.Outcome:
 
 def by_case(requests: list[sweep.Request]) -> dict[str, str]:
     return {r.case: r.run_id for r in requests}
+
+
+def test_a_worker_keeps_nothing_of_a_run_that_is_over(paper: Write, own: Path, forked: None) -> None:
+    paper("three", {**TOY, "cases": {"one": {"learner": {"name": "own_learners.Lonely"}}}, "seeds": "0-2"})
+    outcome = launched(expanded(), workers=1)
+    assert (len(outcome.done), outcome.failed) == (3, {})
 
 
 def test_a_worker_that_dies_and_a_learner_that_raises_fail_alone(

@@ -13,7 +13,7 @@ import pytest
 
 from common import lock
 from common.errors import Busy, Problem
-from common.record import STALE_SECONDS
+from common.writers import STALE_SECONDS
 
 
 def dead_pid() -> int:

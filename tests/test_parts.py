@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from common import parts
 from common.errors import Problem
-from common.parts import REQUIRED, check, find, fit
+from common.parts import check, find, fit
 from common.places import ROOT
+from common.signatures import REQUIRED
 
 EVERY: list[tuple[Any, str]] = [(kind, name) for kind in parts.KINDS for name in parts.REGISTRY[kind]]
 

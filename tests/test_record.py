@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from common import metrics
 from common.errors import Problem
-from common.record import STALE_SECONDS, RunFolder, Trace
+from common.record import RunFolder
+from common.trace import Trace
+from common.writers import STALE_SECONDS
 
 sizes = st.lists(st.integers(1, 21), min_size=1, max_size=5)
 
@@ -150,7 +152,7 @@ def test_reading_a_run_changes_nothing_and_needs_no_torch(tmp_path: Path) -> Non
 
 
 def test_further_values_of_each_sample_come_back_and_have_their_means_in_the_curves() -> None:
-    from common.table import _part_means
+    from common.points import _part_means
 
     trace = Trace(np.array([0, 2, 5]), np.array([4]))
     trace.evaluated(0, 0, 2, np.ones(5, dtype=bool), {"returns": np.arange(5.0)})

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from common import drawings, places, readme, report, stamp
+from common.asked import Asked
 from common.errors import Problem
-from common.table import Asked, Tables
+from common.table import Tables
 from tests.made_up_tables import made_up_tables
 
 PAPER = "stability_gap"
@@ -244,9 +245,17 @@ def test_the_overview_has_one_line_a_claim_and_marks_what_was_not_expected(copy)
     for folder, line in zip((copy, small), told, strict=True):
         report.store_verdicts(PAPER, Tables(_runs(folder), folder), [line])
     text = readme.overview_block([PAPER, "absent"])
-    assert "| all | 1 of 1 as expected | 0 of 1 as expected |" in text
+    fell = "0 hold, 1 fail, 0 undecided"
+    assert f"| all | {fell}; 0 unexpected | {fell}; 1 unexpected |" in text
     report.store_verdicts(PAPER, Tables(_runs(small), small), [told[1] | {"verdict": "not run at this tier"}])
-    assert "| all | 1 of 1 as expected | -, 1 not run |" in readme.overview_block([PAPER])
+    assert f"| all | {fell}; 0 unexpected | -, 1 not run |" in readme.overview_block([PAPER])
+    for word, count in (
+        ("within", "1 hold, 0 fail"),
+        ("above", "0 hold, 1 fail"),
+        ("too few seeds to tell", "1 undecided"),
+    ):
+        report.store_verdicts(PAPER, Tables(_runs(small), small), [told[1] | {"verdict": word}])
+        assert count in readme.overview_block([PAPER]), word
     (line,) = [line for line in text.splitlines() if line.startswith("| C1 |")]
     assert line.count("fails") == 2
     assert line.count("**fails**") == 1

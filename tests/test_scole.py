@@ -17,7 +17,8 @@ from common.build import build
 from common.errors import Problem
 from common.learners.masked import Masked, present
 from common.models.scole import cifar_resnet, mnist_cnn, wide_resnet
-from common.spec import RunSpec, resolve
+from common.resolve import resolve
+from common.spec import RunSpec
 from common.streams import data
 from common.streams.resident import Batch
 from papers.scole import analyses, measures

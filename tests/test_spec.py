@@ -10,8 +10,10 @@ import pytest
 
 from common import specfiles
 from common.errors import Problem
+from common.limits import LIMITS
 from common.places import ROOT
-from common.spec import LIMITS, RunSpec, resolve
+from common.resolve import resolve
+from common.spec import RunSpec
 from tests.helpers import LEARNERS, SMALL
 
 CHANGES: dict[str, Any] = {
@@ -86,7 +88,7 @@ def test_frozen_run_id() -> None:
 
 def test_the_id_is_the_same_in_another_process() -> None:
     code = (
-        "import json, sys; from common.spec import resolve; print(resolve(json.loads(sys.argv[1]), 'd').run_id, "
+        "import json, sys; from common.resolve import resolve; print(resolve(json.loads(sys.argv[1]), 'd').run_id, "
         "'torch' in sys.modules, 'pandas' in sys.modules)"
     )
     done = subprocess.run(

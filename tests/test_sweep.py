@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from common import specfiles, sweep, verbs
+from common import selected, specfiles, sweep, verbs
 from common.errors import Problem
 from common.words import parse_overrides, seed_list
 from tests.helpers import SMALL
@@ -86,9 +86,9 @@ def test_later_wins(paper: Write) -> None:
         {"grid": {"optimiser.lr": [0.6]}},
     ]
     base: dict[str, Any] = {"run": {**SMALL}, "tiers": {"smoke": {}}, "cases": {"A": {}}}
-    selected = sweep.selected_path("toy", "smoke")
-    selected.parent.mkdir(parents=True)
-    selected.write_text("chosen: {A: {optimiser.lr: 0.5}}\n")
+    chosen = selected.path_of("toy", "smoke")
+    chosen.parent.mkdir(parents=True)
+    chosen.write_text("chosen: {A: {optimiser.lr: 0.5}}\n")
     for count in range(1, len(layers) + 1):
         content = base
         for layer in layers[:count]:
@@ -110,9 +110,9 @@ def test_a_paper_takes_what_another_one_selected_and_extends_its_specs(paper: Wr
     other.write_text("extends: ../../toy/specs/_base.yaml\ntiers: {smoke: {}}\n")
     with pytest.raises(Problem, match=r"Nothing is selected by toy/chosen .* replicate select toy/chosen --tier smoke"):
         sweep.expand("second", "smoke")
-    selected = sweep.selected_path("toy", "smoke")
-    selected.parent.mkdir(parents=True)
-    selected.write_text("chosen: {A: {optimiser.lr: 0.5}}\n")
+    chosen = selected.path_of("toy", "smoke")
+    chosen.parent.mkdir(parents=True)
+    chosen.write_text("chosen: {A: {optimiser.lr: 0.5}}\n")
     assert [r.run.optimiser.settings["lr"] for r in sweep.expand("second", "smoke")] == [0.5, 0.5]
 
 

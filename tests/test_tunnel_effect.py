@@ -13,7 +13,8 @@ from common import analyse, loop
 from common.analyses import layerwise
 from common.errors import Problem
 from common.places import ROOT
-from common.spec import RunSpec, resolve
+from common.resolve import resolve
+from common.spec import RunSpec
 from common.specfiles import merge
 from common.streams import data
 from papers.tunnel_effect import analyses, measures

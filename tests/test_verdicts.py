@@ -238,7 +238,7 @@ def test_the_table_marks_and_explains_what_was_not_expected():
     )
     assert surprising.endswith("| at most 15 pp | 25.0 pp [20.0, 30.0] | 3 | smoke | **fails** (expected: holds) |")
     assert rest[1].startswith(
-        "- **C2** at tier smoke, Table 1: seed 0: 20.0 pp, seed 1: 25.0 pp, seed 2: 30.0 pp; runs run0"
+        "- **C2** at tier smoke, Table 1: seed 0: 20.0 pp, seed 1: 25.0 pp, seed 2: 30.0 pp; 3 runs"
     )
 
 

@@ -19,8 +19,9 @@ from common.cluster import shared, submission
 from common.errors import Problem
 from common.launch import Outcome, Settings, run_local
 from common.places import runs_dir
-from common.record import RunFolder, this_job
+from common.record import RunFolder
 from common.sweep import Request
+from common.writers import this_job
 
 CALLS = 12  # tries to reach a controller that is being started anew, five seconds apart
 

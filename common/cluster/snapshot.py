@@ -14,6 +14,7 @@ from pathlib import Path
 from common import parts
 from common.errors import Problem
 from common.files import sha256_bytes
+from common.own_code import own_files
 from common.places import ROOT, cluster_dir
 from common.provenance import ORIGIN, code_version
 from common.spec import RunSpec
@@ -51,7 +52,7 @@ def _files(runs: Iterable[RunSpec]) -> dict[str, bytes]:
     used = [getattr(run, kind) for run in runs for kind in (*parts.KINDS, *parts.OPTIONAL)]
     own = {part.name for part in used if part and part.name}
     for name in own - {name for known in parts.REGISTRY.values() for name in known}:
-        found |= parts.own_files(name)
+        found |= own_files(name)
     return found
 
 

@@ -17,7 +17,7 @@ def wait(requests: list[Request], updates: dict[str, int], quiet: bool = False, 
     """
     ids = list(dict.fromkeys(r.run_id for r in requests))
     outcome, over = Outcome(), set()
-    with Bar(sum(updates[i] for i in ids), len(ids), quiet) as bar:
+    with Bar(requests, updates, quiet) as bar:
         try:
             while True:
                 view = states.look()

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from common import sweep
+from common.asked import folder_of
 from common.errors import Problem
 from common.page import prose
 from common.page.items import Item, Runs, items_of, runs_of
 from common.page.rows import Row, rows_of
 from common.places import ROOT
 from common.readme import TIERS, stored_verdicts
-from common.table import folder_of
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def items_of(paper: str, folder: Path, spec: str = "") -> list[Item]:
     made, table = _provenance(folder), sha256_file(folder / "runs.csv")[:16]
     found, wrong = [], []
     for name, item in declared(paper).items():
-        shown = (*item.needs, *(item.also if isinstance(item, Figure) else ()))
+        shown = (*item.needs, *item.also)
         path = folder / f"{name}{'.png' if isinstance(item, Figure) else '.csv'}"
         if path.exists() and (not spec or spec in shown):
             try:

@@ -29,12 +29,13 @@ FEW = 6
 
 
 def over_tasks(specs: tuple[str, ...], tables: Tables) -> "Canvas":
-    """A_t, the mean accuracy over the tasks seen, after each task; a panel a number of tasks. Joint training: its end.
+    """A_t, the mean accuracy over the tasks seen, after each task; a panel a number of tasks that was run. Joint training: its end.
 
     A panel of more than FEW methods shows means alone.
     """
     from matplotlib.ticker import MaxNLocator
 
+    specs = tuple(spec for spec in specs if (tables.runs["spec"] == spec).any())
     figure, axes = style.sheet(1, len(specs), style.PAGE, 2.5)
     for axis, spec in zip(axes[0], specs, strict=True):
         cases = cases_of(tables, spec)
@@ -52,7 +53,8 @@ def over_tasks(specs: tuple[str, ...], tables: Tables) -> "Canvas":
         axis.set_title(f"{int(tables.where(spec=spec)['stream.tasks'].max())} tasks", loc="left")
         style.percent(axis, "mean accuracy over tasks seen (%)", high=style.span(axis)[1])
     style.legend(figure, axes, columns=5)
-    footnote(figure, tables, *specs)
+    bands = any(len(cases_of(tables, spec)) <= FEW for spec in specs)
+    footnote(figure, tables, *specs, spread="means (bands: ± SD)" if bands else "means")
     return figure
 
 
@@ -82,8 +84,8 @@ def plane(tables: Tables) -> "Canvas":
                 x.mean(), y.mean(), deviation[1], deviation[0], fmt="o", color=colour, mfc=fill, label=case, capsize=2,
                 elinewidth=0.7,
             )  # fmt: skip
-    axes[0, 0].set(xlabel="accuracy on a task when just learned (%)", ylabel="A_N (%)")
-    axes[0, 1].set(xlabel="F_N (pp)", ylabel="A_N (%)")
+    axes[0, 0].set(xlabel="accuracy on a task when just learned (%)", ylabel="accuracy at the end, A_N (%)")
+    axes[0, 1].set(xlabel="forgetting, F_N (pp)", ylabel="accuracy at the end, A_N (%)")
     style.legend(figure, axes, columns=5)
     footnote(figure, tables, "methods")
     return figure
@@ -103,7 +105,7 @@ def sweeps(tables: Tables) -> "Canvas":
         ticks = sorted({float(v) for case, column, _ in lines if case in cases for v in cases[case][column].dropna()})
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
         axis.set_xticks([], minor=True)
-        axis.set(xlabel=" or ".join(word for *_, word in lines if word), ylabel="A_N (%)")
+        axis.set(xlabel=" or ".join(word for *_, word in lines if word), ylabel="accuracy at the end, A_N (%)")
     style.legend(figure, axes)
     footnote(figure, tables, *SWEEPS)
     return figure
@@ -133,14 +135,17 @@ def choices(tables: Tables) -> "Canvas":
             ticks = range(0, count, max(1, -(-count // 6)))
             side.set_ticks(ticks, [str(tick + 1) for tick in ticks])
         figure.colorbar(image, ax=axis, label="mean |alpha|" if quantity == "weight" else "share of images")
-    footnote(figure, tables, "methods_last")
+    footnote(figure, tables, "methods_last", spread="means")
     return figure
 
 
 FEW_TO_MANY = ("methods_few", "methods", "methods_many")
 FIGURES = {
     "over_tasks": Figure(
-        partial(over_tasks, FEW_TO_MANY), FEW_TO_MANY, "Mean accuracy over the tasks seen, at three numbers of tasks."
+        partial(over_tasks, FEW_TO_MANY),
+        ("methods",),
+        "Mean accuracy over the tasks seen, at three numbers of tasks.",
+        ("methods_few", "methods_many"),
     ),
     "plane": Figure(plane, ("methods",), "Learning new tasks against what is left at the end and what is forgotten."),
     "sweeps": Figure(sweeps, tuple(SWEEPS), "Number of components and length of prompts (Fig. 4)."),

@@ -63,9 +63,9 @@ def mean_sd(values: "pd.Series | np.ndarray", scale: float = 100, digits: int = 
     return f"{known.mean():.{digits}f}" + (f" ± {known.std(ddof=1):.{digits}f}" if len(known) > 1 else "")
 
 
-def footnote(figure: "Canvas", tables: Tables, *specs: str) -> None:
+def footnote(figure: "Canvas", tables: Tables, *specs: str, spread: str = "mean ± SD") -> None:
     """Nothing; data set and number of seeds below the figure."""
     runs = tables.runs[tables.runs["spec"].isin(specs)]
     seeds = runs.groupby(["spec", runs["case"].fillna("")])["seed"].nunique()
     many = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
-    style.footnote(figure, f"{', '.join(data_titles(runs))}; mean ± SD over {many} seeds")
+    style.footnote(figure, f"{', '.join(data_titles(runs))}; {spread} over {many} seeds")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FIGURES", "TABLES"]
 
+MARKS = {"-": "o", "--": "s", ":": "^"}  # a point's mark, by the method's line
 CURVES = (
     "joint",
     "FT",
@@ -46,21 +47,19 @@ def trade_off(tables: Tables) -> "Canvas":
                 continue
             colour, line = METHODS.get(case, ("#000000", "-"))
             spread = [values.std(ddof=1) if len(values) > 1 else 0 for values in (y, x)]
-            fill = colour if line == "-" else "white"
-            axis.errorbar(
-                x.mean(), y.mean(), *spread, fmt="o", color=colour, mfc=fill, label=case, capsize=2, elinewidth=0.7
-            )
+            mark = {"fmt": MARKS[line], "mfc": colour if line == "-" else "white"}
+            axis.errorbar(x.mean(), y.mean(), *spread, color=colour, label=case, capsize=2, elinewidth=0.7, **mark)
         axis.axhline(100, color=style.MUTED, lw=0.6, ls=":")
         axis.set(xlabel="score on new tasks (%)", ylabel="pre-training score kept (%)")
         axis.set_title({"sequence": "after the sequence", "single": "one new task alone"}[spec], loc="left")
         axis.set_ylim(bottom=0)
     style.legend(figure, axes, columns=6)
-    footnote(figure, tables, *specs)
+    footnote(figure, tables, *specs, shown="mean ± SD over {} seeds; dotted: as before the first update")
     return figure
 
 
 def over_updates(tables: Tables) -> "Canvas":
-    """Scores on new and on pre-training tasks at the ends of the tasks of the sequence; dotted lines are switches."""
+    """Scores on new and on pre-training tasks at the ends of the tasks of the sequence."""
     figure, axes = style.sheet(1, 2, style.PAGE, 2.6)
     for case, runs in cases_of(tables, "sequence").items():
         if case not in CURVES:

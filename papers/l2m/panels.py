@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common import style
-from common.drawings import data_titles
 from common.errors import Problem
 from common.table import Tables
 
@@ -97,10 +96,19 @@ def listed(cell: Any) -> list[str]:
     return [name for word in names for name in SPLITS.get(word, (word,))]
 
 
+def suites(runs: "pd.DataFrame") -> str:
+    """The simulators whose tasks those runs play, by name."""
+    from papers.l2m.catalogue import domain_of
+
+    names = {"metaworld": "Meta-World", "dmcontrol": "DMControl"}
+    played = {domain_of(name) for cell in runs["stream.play"].dropna().unique() for name in listed(cell)}
+    return ", ".join(sorted(names[domain] for domain in played))
+
+
 def footnote(figure: "Canvas", tables: Tables, *specs: str, shown: str = "mean ± SD over {} seeds") -> None:
     """Nothing; what is shown and of how many seeds, below the figure."""
     runs = tables.runs[tables.runs["spec"].isin(specs)]
     seeds = " or ".join(map(str, sorted(set(runs.groupby("spec")["seed"].nunique()))))
     episodes = sorted({f"{int(n)}" for n in runs["evaluation.samples"].dropna()})
-    words = f"{', '.join(data_titles(runs))}; score: solved at any step; {' or '.join(episodes)} episodes a task"
+    words = f"{suites(runs)}; score: solved at any step; {' or '.join(episodes)} episodes a task"
     style.footnote(figure, f"{words}; {shown.format(seeds)}")

@@ -16,7 +16,9 @@ from papers.scole.curves import cells, over_tasks, references
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = ("a_1", "a_10", "a_50", "a_100", "a_500", "a_1000", "late", "gain", "recency_gap", "jump")
+SHOWN = {f"a_{t}": f"after {t} tasks" for t in (1, 10, 50, 100, 500, 1000)} | {
+    "late": "late", "gain": "gain", "recency_gap": "last task's classes less others", "jump": "jump an evaluation",
+}  # fmt: skip
 OTHERS = {
     "cycle": ("learner.mask",),
     "balanced": ("learner.mask", "stream.classes"),
@@ -41,7 +43,7 @@ def accumulation(tables: Tables) -> "pd.DataFrame":
     rows, points, known = tables.where(spec="accumulation"), tables.curves, references(tables)
     lines = []
     for (case, mask), own in cells(rows, "case", "learner.mask").items():
-        line = {"optimiser": case, "mask": mask} | {name: mean_sd(own, name) for name in SHOWN if name in rows}
+        line = {"optimiser": case, "mask": mask} | _shown(own, rows)
         if case in known:
             done, values = over_tasks(points, own)
             normal = values[:, done > 0] / known[case]
@@ -65,10 +67,15 @@ def others(tables: Tables) -> "pd.DataFrame":
         kept = [name for name in by if name in rows and rows[name].notna().any()]
         for key, own in cells(rows, *kept).items():
             words = ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in zip(kept, key, strict=True))
-            lines.append({"study": spec, "cell": words} | {name: mean_sd(own, name) for name in SHOWN if name in own})
+            lines.append({"study": spec, "cell": words} | _shown(own, tables.runs))
     if not lines:
         raise Problem("none of the other studies has runs")
     return pd.DataFrame(lines).fillna("–")
+
+
+def _shown(own: "pd.DataFrame", rows: "pd.DataFrame") -> dict[str, str]:
+    """What is shown of a cell's runs, of the columns that any of `rows` has."""
+    return {words: mean_sd(own, name) for name, words in SHOWN.items() if name in rows and rows[name].notna().any()}
 
 
 def mean_sd(rows: "pd.DataFrame", column: str) -> str:

@@ -9,7 +9,11 @@ from common.table import Tables
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-OURS = ("class mean", "Euclidean", "not pre-trained")
+OURS = {
+    "class mean": "class mean",
+    "Euclidean": "class mean, Euclidean",
+    "not pre-trained": "class mean, untrained trunk",
+}
 
 
 def ends(tables: Tables) -> "Canvas":
@@ -20,7 +24,7 @@ def ends(tables: Tables) -> "Canvas":
     names = sorted(methods.columns, key=lambda name: methods[name].mean())
     for place, name in enumerate(names):
         style.bars(left, [place], methods[[name]].to_numpy(), style.PLASTICITY if name in OURS else style.STABILITY)
-    left.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    left.set_xticks(range(len(names)), [OURS.get(name, name) for name in names], rotation=30, ha="right")
     left.set_xlabel("method, worst first")
     style.percent(left, "mean accuracy over tasks (%)")
     looks = {"natural": ("-", style.PLASTICITY), "shuffled": (":", "#000000")}
@@ -31,8 +35,9 @@ def ends(tables: Tables) -> "Canvas":
         right.set_xticks(list(cut.columns), [f"{tasks:g}" for tasks in cut.columns])
     right.set_xlabel("tasks that the classes come in")
     style.percent(right, "accuracy over all images (%)")
-    style.legend(figure, axes)
-    style.footnote(figure, f"{', '.join(data_titles(tables.runs))}; mean ± SD over {methods.index.size} seeds")
+    style.legend(figure, right, place="right")
+    seeds = f"mean ± SD over {methods.index.size} seeds"
+    style.footnote(figure, f"{', '.join(data_titles(tables.runs))}; {seeds}; orange: class means, which train nothing")
     return figure
 
 
