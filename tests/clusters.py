@@ -18,6 +18,7 @@ from tests.helpers import SMALL
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "slurm" / "devcluster"
+PATIENCE = 600  # seconds without any sign of life after which a test gives up; no test is about speed
 OF_SLURM = re.compile(r"SLURM|SBATCH|SRUN|SUBMITIT")
 
 
@@ -51,13 +52,15 @@ class Cluster:
 
     def do(self, verb: str, *words: str) -> str:
         """What a verb of devcluster says; fails the test when the verb fails."""
-        done = subprocess.run([SCRIPT, verb, *words], env=self.environment, capture_output=True, text=True, timeout=180)
+        done = subprocess.run(
+            [SCRIPT, verb, *words], env=self.environment, capture_output=True, text=True, timeout=PATIENCE
+        )
         assert done.returncode == 0, f"devcluster {verb}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def call(self, *words: str, code: int | None = 0) -> str:
         """What a command of SLURM prints."""
-        done = subprocess.run(words, env=self.environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(words, env=self.environment, capture_output=True, text=True, timeout=PATIENCE)
         assert code is None or done.returncode == code, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -70,7 +73,7 @@ class Cluster:
     def empty(self) -> None:
         """Cancels everything and waits until the queue is empty."""
         self.call("scancel", "--user", "root")
-        until(lambda: not self.jobs(), 60, "the queue empties")
+        until(lambda: not self.jobs(), "the queue empties")
 
 
 @dataclass
@@ -116,10 +119,10 @@ class Project:
         pipe = subprocess.PIPE
         return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=pipe, stderr=pipe, text=True)
 
-    def replicate(self, *words: str, code: int = 0, seconds: float = 300) -> str:
+    def replicate(self, *words: str, code: int = 0) -> str:
         """What `replicate ...` prints."""
         process = self.start(*words)
-        out, err = process.communicate(timeout=seconds)
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == code, f"{words}: {out}{err}"
         assert "Traceback" not in err, err
         return out if code == 0 else out + err
@@ -136,7 +139,11 @@ class Project:
         """What the run's own folder says."""
         return dict(json.loads((self.runs / run_id / "status.json").read_text()))
 
-    def finish(self, target: str = "toy", seconds: float = 300) -> dict[str, str]:
+    def updates(self) -> int:
+        """Updates that all runs have made."""
+        return sum(json.loads(path.read_text())["updates"] for path in self.runs.glob("*/status.json"))
+
+    def finish(self, target: str = "toy") -> dict[str, str]:
         """The states once nothing of the target is queued or under way."""
         last: dict[str, str] = {}
 
@@ -145,7 +152,7 @@ class Project:
             last = self.states(target)
             return not set(last.values()) & {"queued", "running", "preempted"}
 
-        until(over, seconds, lambda: f"the runs end: {last}")
+        until(over, lambda: f"the runs end: {last}", lambda: (last, self.updates()))
         return last
 
     def tables(self) -> dict[str, bytes]:
@@ -155,12 +162,15 @@ class Project:
         return {p.name: p.read_bytes() for p in folder.glob("*.csv") if p.name != "provenance.csv"}
 
 
-def until(true: Callable[[], bool], seconds: float, what: str | Callable[[], str], pause: float = 0.5) -> None:
-    """Waits for a condition; fails the test when it does not come true."""
-    end = time.monotonic() + seconds
+def until(true: Callable[[], bool], what: str | Callable[[], str], moves: Callable[[], Any] = lambda: None) -> None:
+    """Waits for a condition; fails the test when nothing has moved for a long while. moves: what shows that something does."""
+    since, last = time.monotonic(), moves()
     while not true():
-        assert time.monotonic() < end, f"not within {seconds} s: {what if isinstance(what, str) else what()}"
-        time.sleep(pause)
+        if (now := moves()) != last:
+            since, last = time.monotonic(), now
+        waited = time.monotonic() - since
+        assert waited < PATIENCE, f"not within {PATIENCE} s: {what if isinstance(what, str) else what()}"
+        time.sleep(0.5)
 
 
 def processes_of(job: str, main: bool) -> list[int]:

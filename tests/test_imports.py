@@ -1,6 +1,7 @@
 """The doors between the rooms: who may import whom, read from the source and tried in a fresh process."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -173,3 +174,12 @@ def test_importing_everything_that_reads_leaves_torch_and_pandas_alone() -> None
     loaded = set(ast.literal_eval(said.stdout))
     assert not loaded & (HEAVY | {"pandas", "matplotlib", "seaborn", "sklearn", "scipy"})
     assert said.stderr == ""
+
+
+@pytest.mark.parametrize("package", ["torch", "lightning", "sympy", "pandas"])
+def test_the_environment_is_compiled(package: str) -> None:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    compiled = Path(importlib.util.cache_from_source(spec.origin))
+    assert compiled.exists(), "every process would compile all that it imports, where Python may not write bytecode"

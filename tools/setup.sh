@@ -74,7 +74,8 @@ share_pip_settings
 quiet=--quiet
 [ ! -t 2 ] || quiet=
 say "3 of 4: the locked packages (the first time about 3 GB to download and 6 GB on disk; later from the cache)"
-"$venv/bin/uv" pip install $quiet --python "$python" --require-hashes -r requirements.txt
+# Compiled now: where Python may not write bytecode (images, read-only software), every process would compile all of it again.
+"$venv/bin/uv" pip install $quiet --compile-bytecode --python "$python" --require-hashes -r requirements.txt
 say "4 of 4: this project"
 "$venv/bin/uv" pip install $quiet --python "$python" --no-build-isolation --no-deps --editable .
 
