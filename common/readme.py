@@ -7,7 +7,7 @@ from typing import Any
 
 from common.files import read_json, write_atomic
 from common.places import ROOT, results_dir
-from common.verdict_table import NOT_RUN, markdown, overview
+from common.verdict_table import NOT_RUN, markdown, overview, unjudged
 
 BEGIN, END = "<!-- verdicts:begin -->", "<!-- verdicts:end -->"
 TIERS = ("smoke", "small", "full")
@@ -41,12 +41,13 @@ def stored_verdicts(paper: str, tier: str) -> list[dict[str, Any]]:
 def verdict_block(paper: str) -> str:
     """The table of a paper's verdicts at all tiers, the tiers of a claim next to each other, with what they rest on."""
     own = [row for tier in TIERS for row in stored_verdicts(paper, tier)]
-    judged = {row["claim"] for row in own if row["rule"]}
     order = list(dict.fromkeys(row["claim"] for row in own))
-    # A claim that is not meant for a tier says so only where it is judged at no other tier shown.
-    kept = [row for row in own if row["rule"] or row["claim"] not in judged]
-    kept.sort(key=lambda row: order.index(row["claim"]))  # stable: tiers keep their order
-    return markdown(kept) if kept else NOTHING
+    kept = sorted(
+        (row for row in own if row["rule"]), key=lambda row: order.index(row["claim"])
+    )  # tiers keep their order
+    rest = {row["claim"]: row for row in own if row["claim"] not in {row["claim"] for row in kept}}
+    tables = [markdown(kept)] * bool(kept) + [unjudged(list(rest.values()))] * bool(rest)
+    return "\n".join(tables) or NOTHING
 
 
 def overview_block(papers: list[str]) -> str:

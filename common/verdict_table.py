@@ -52,6 +52,12 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def unjudged(rows: Sequence[dict[str, Any]]) -> str:
+    """One line a claim that no tier shown judges: what the paper reports."""
+    lines = ["| claim, judged at `full` alone | says | reported |", "|---|---|---|"]
+    return "\n".join([*lines, *(_line([row["claim"], row["says"], _reported(row)]) for row in rows)]) + "\n"
+
+
 def overview(rows: Sequence[dict[str, Any]], tiers: Sequence[str]) -> str:
     """One line a claim: what the paper reports, then for each tier the verdict with our mean and interval.
 
@@ -61,12 +67,15 @@ def overview(rows: Sequence[dict[str, Any]], tiers: Sequence[str]) -> str:
     for claim in dict.fromkeys(row["claim"] for row in rows):
         own = {row["tier"]: row for row in rows if row["claim"] == claim}
         first = next(iter(own.values()))
-        reported = number((first["reported"] or {}).get("value"), first["unit"])
-        if first["reported"] and first["mark"] != "verified":
-            reported += f" ({first['mark']})"
         cells = [f"{_word(own[t])} {_ours(own[t])}" if t in own and own[t]["rule"] else "-" for t in tiers]
-        lines.append(_line([claim, first["says"], reported, *cells]))
+        lines.append(_line([claim, first["says"], _reported(first), *cells]))
     return "\n".join(lines) + "\n"
+
+
+def _reported(row: dict[str, Any]) -> str:
+    """What the paper reports, with the mark of a number that was not read in the paper itself."""
+    value = number((row["reported"] or {}).get("value"), row["unit"])
+    return f"{value} ({row['mark']})" if row["reported"] and row["mark"] != "verified" else value
 
 
 def _line(cells: Sequence[str]) -> str:
