@@ -14,17 +14,16 @@ def verdict(name: str, value: float, asked: dict[str, float], least: dict[str, f
 
 def page(stored: dict[str, Any]) -> str:
     """The page in Markdown, of the content of speed.json: one table for each file of benchmarks/."""
-    about = stored["about"]
     lines = [
         "# Speed and size",
         "",
         "Written by `make bench`. Each number is a ratio of two ways that took turns in one process, unless its name begins with",
         "a unit: such a time says something only beside the others, as it was taken on one machine at one hour.",
-        "",
-        f"Code {about['code']}, {about['date']}, {about['system']}, Python {about['python']}, torch {about['torch']}.",
     ]
     for title in stored["parts"]:
-        lines += ["", f"## {title}", "", "| measured | value | asked | met |", "|---|---|---|---|"]
+        about = stored["about"][title]
+        made = f"Code {about['code']}, {about['date']}, {about['system']}, Python {about['python']}, torch {about['torch']}."
+        lines += ["", f"## {title}", "", made, "", "| measured | value | asked | met |", "|---|---|---|---|"]
         for name, value in sorted(stored["measured"][title].items()):
             asked, met = verdict(name, value, stored["limits"], stored["least"])
             lines.append(f"| {name} | {value:.3g} | {asked} | {met} |")

@@ -2,8 +2,9 @@
 
 import pytest
 
-from benchmarks.__main__ import LEAST, LIMITS, PARTS
+from benchmarks.__main__ import LEAST, LIMITS, PARTS, asked
 from benchmarks.page import page, verdict
+from common.errors import Problem
 from common.files import read_json
 from common.places import ROOT
 
@@ -22,6 +23,13 @@ FOLDER = ROOT / "results" / "benchmarks"
 )
 def test_a_limit_is_met_or_not(name: str, value: float, told: tuple[str, str]) -> None:
     assert verdict(name, value, {"short": 1.0}, {"long": 3.0}) == told
+
+
+def test_some_parts_are_measured_anew() -> None:
+    assert list(asked(["l2m", "loop"])) == ["The loop", "L2M"], "in the order of the page"
+    assert list(asked([])) == list(PARTS)
+    with pytest.raises(Problem, match=r"No benchmark is called lopo\. There are: loop, "):
+        asked(["lopo"])
 
 
 def test_the_stored_page_is_that_of_the_stored_numbers() -> None:
