@@ -17,8 +17,10 @@ def page(stored: dict[str, Any]) -> str:
     lines = [
         "# Speed and size",
         "",
-        "Written by `make bench`. Each number is a ratio of two ways that took turns in one process, unless its name begins with",
-        "a unit: such a time says something only beside the others, as it was taken on one machine at one hour.",
+        "Written by `make bench`, or part by part by `python -m benchmarks PART`. A number is the ratio of two ways that took",
+        "turns in one process (the median of the turns' ratios, so it is not quite that of the times shown), unless its name",
+        "begins with a unit or a share: such a number holds for one machine at one hour. *Asked*: the limits that this project",
+        "set itself in `benchmarks/`.",
     ]
     for title in stored["parts"]:
         about = stored["about"][title]
