@@ -12,7 +12,7 @@ from common.places import ROOT, runs_dir
 from common.record import RunFolder
 from common.specfiles import TIERS
 from common.stored import stored_runs
-from common.targets import Overrides, Seeds, check_case, papers_of, reachable
+from common.targets import Overrides, Seeds, check_case, papers_of, reach, reachable
 from common.words import ALL_KEYS
 
 if TYPE_CHECKING:
@@ -133,14 +133,14 @@ def tables(
     if target == "all":
         raise Problem(f"tables are of one paper, but the target is 'all'. Papers: {', '.join(specfiles.papers())}.")
     paper = target.partition("/")[0]
-    requests = [] if overrides else reachable(paper, tier)
+    requests, beyond = ([], set()) if overrides else reach(paper, tier)
     asked = None
     if overrides or (seeds is not None and not set(seeds) <= {r.run.seed for r in requests}):
-        requests = reachable(target, tier, overrides, seeds, case)
+        requests, beyond = reach(target, tier, overrides, seeds, case)
         asked = Asked(target, tuple(sorted((overrides or {}).items())), tuple(seeds or ()), case or "")
     folder = folder_of(paper, tier, asked)
     if requests:
-        return table.collect(requests, folder, store, asked)
+        return table.collect(requests, folder, store, asked, beyond)
     kept = stored_runs(folder)
     return table.Tables(pd.DataFrame() if kept is None else kept, folder)
 

@@ -10,7 +10,7 @@ A run that is not in the runs folder is taken from the stored table by its id: s
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -80,16 +80,20 @@ class Tables:
         return rows
 
 
-def collect(requests: list[Request], folder: Path, store: bool = True, asked: Asked | None = None) -> Tables:
+def collect(
+    requests: list[Request], folder: Path, store: bool = True, asked: Asked | None = None, beyond: Collection[str] = ()
+) -> Tables:
     """The tables of those runs: finished runs from their folders, others from the table stored in `folder`.
 
+    beyond: specs that cannot be asked for here, since their data or a selection is missing; their stored rows stay.
     store: write the tables into `folder` (False: only read; `curves` and `scalars` are then those stored earlier).
     """
     import pandas as pd
 
     kept = stored_runs(folder)
     known = set() if kept is None else set(kept["run_id"])
-    rows, fresh = [], {}
+    rows = [] if kept is None else _records(kept[kept["spec"].isin(list(beyond))])
+    fresh = {}
     for request in requests:
         status = RunFolder(runs_dir() / request.run_id).status()
         if status["state"] == "done":
@@ -104,6 +108,7 @@ def collect(requests: list[Request], folder: Path, store: bool = True, asked: As
     if "selected" in runs:  # whichever row has it first
         runs.insert(RUNS_COLUMNS.index("data"), "selected", runs.pop("selected"))
     runs["case"] = runs["case"].astype(object).fillna("")  # of a stored row it is nothing, of a fresh one a text
+    runs = runs.drop_duplicates(["run_id", "spec", "case"], keep="last")
     runs = runs.sort_values(["spec", "case", "run_id"]).reset_index(drop=True)
     if store:
         wanted = list(runs["run_id"].unique())

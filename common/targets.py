@@ -1,6 +1,5 @@
 """What a target means here and now: its runs as far as they can be had, and the updates they will make."""
 
-import contextlib
 from typing import Any
 
 from common import estimate, specfiles, sweep
@@ -18,13 +17,23 @@ def reachable(
     target: str, tier: str, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
 ) -> list[Request]:
     """The requests of a target at a tier, as far as their data and selections are here. Errors: all other Problems."""
+    return reach(target, tier, overrides, seeds, case)[0]
+
+
+def reach(
+    target: str, tier: str, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
+) -> tuple[list[Request], set[str]]:
+    """The reachable requests, and the names of the specs that lack data or a selection here."""
     found: list[Request] = []
+    beyond = set()
     for paper, spec in sweep.targets(target):
         content = specfiles.load(paper, spec)
         if tier in content["tiers"] and (case is None or case in cases_of(content, tier)):
-            with contextlib.suppress(Missing):
+            try:
                 found += sweep.expand(f"{paper}/{spec}", tier, overrides, seeds, case)
-    return sweep.with_parents(found)
+            except Missing:
+                beyond.add(spec)
+    return sweep.with_parents(found), beyond
 
 
 def check_case(target: str, case: str | None) -> None:

@@ -271,6 +271,23 @@ def test_a_table_is_the_same_whichever_of_its_runs_are_still_there(paper: Write,
         (tmp_path / "aside").rename(runs_dir() / request.run_id)
 
 
+def test_stored_rows_stay_where_their_data_or_selection_is_not(paper: Write) -> None:
+    paper("one", TOY)
+    paper("chosen", {**TOY, "selected": "choose"})
+    paper("choose", {**TOY, "run": {**TOY["run"], "stream": {**TOY["run"]["stream"], "evaluate_on": "validation"}}})
+    chosen = selected.path_of("toy", "smoke")
+    chosen.parent.mkdir()
+    chosen.write_text("choose: {'': {}}\n")
+    for request in sweep.expand("toy", "smoke"):
+        loop.run(request.run)
+    stored = verbs.tables("toy", "smoke", store=True).folder / "runs.csv"
+    whole = stored.read_bytes()
+    assert b",chosen," in whole
+    chosen.unlink()
+    assert {r.spec for r in verbs.tables("toy", "smoke", store=True).runs.itertuples()} == {"one", "chosen", "choose"}
+    assert stored.read_bytes() == whole
+
+
 def test_some_seeds_of_a_spec_are_measured_and_not_judged(paper: Write, said: Callable[..., str], forked: None) -> None:
     paper("one", TOY)
     told = said("run", "toy/one", "--seeds", "0", "--workers", "1")
