@@ -18,10 +18,11 @@ RUNS = 1000
 STORE = """
 import shutil
 from common import launch, sweep, table
+from common.outcome import Settings
 from common.places import cache_dir, runs_dir
 requests = sweep.expand("stability_gap/er", "smoke")
 first = requests[0].run_id
-launch.run_local(requests[:1], launch.Settings(workers=1), {}, quiet=True)
+launch.run_local(requests[:1], Settings(workers=1), {}, quiet=True)
 kept, = (cache_dir() / "metrics").glob(f"{first}*")
 for request in requests[1:]:
     shutil.copytree(runs_dir() / first, runs_dir() / request.run_id)

@@ -173,7 +173,7 @@ def _target(options: argparse.Namespace, say: Any) -> int:
 
 def _settings(options: argparse.Namespace) -> Any:
     from common import together
-    from common.launch import Settings
+    from common.outcome import Settings
 
     if options.workers is not None and options.workers < 1:
         raise Problem(f"--workers is {options.workers}, but must be at least 1.")

@@ -4,6 +4,7 @@ from typing import Any
 
 from common import estimate, launch, selected, specfiles, sweep, together
 from common.errors import Problem, Problems
+from common.outcome import Outcome, Settings
 from common.page.write import report
 from common.places import refuse_unwritable, runs_dir
 from common.reading import claims, claims_of, figures, show, summary, tables, write_verdicts
@@ -74,7 +75,7 @@ def run(
     overrides: Overrides = None,
     seeds: Seeds = None,
     case: str | None = None,
-    settings: launch.Settings | None = None,
+    settings: Settings | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Runs what is missing, resumes what was interrupted, then makes figures and verdicts.
@@ -87,12 +88,12 @@ def run(
         raise Problem(f"Nothing of '{target}' runs at tier '{tier}'. See: replicate list.")
     for paper in papers_of(target):
         claims_of(paper)  # what is wrong with them is said before anything runs
-    outcome = launch.run_local(requests, settings or launch.Settings(), updates_of(requests), quiet)
+    outcome = launch.run_local(requests, settings or Settings(), updates_of(requests), quiet)
     return _harvest(outcome, target, tier, overrides, seeds, case, quiet)
 
 
 def _harvest(
-    outcome: launch.Outcome, target: str, tier: str, overrides: Overrides, seeds: Seeds, case: str | None, quiet: bool
+    outcome: Outcome, target: str, tier: str, overrides: Overrides, seeds: Seeds, case: str | None, quiet: bool
 ) -> dict[str, Any]:
     """The outcome of a launch with the verdicts and the figures; what was measured of other settings, or of seeds asked for."""
     result: dict[str, Any] = vars(outcome) | {"figures": [], "claims": [], "summary": [], "undrawn": None}
@@ -203,9 +204,7 @@ def status(
     return rows
 
 
-def select(
-    spec: str, tier: str = "smoke", settings: launch.Settings | None = None, quiet: bool = False
-) -> dict[str, Any]:
+def select(spec: str, tier: str = "smoke", settings: Settings | None = None, quiet: bool = False) -> dict[str, Any]:
     """Runs a selection spec and writes the best settings of each case for the reporting specs to take."""
     from common import select as selection
 
@@ -216,7 +215,7 @@ def select(
     selected.everything(paper, tier)  # what is there must be readable before anything runs
     compared = [r for r in requests if (r.paper, r.spec) == (paper, name)]  # the others are their parents
     selection.refuse_test_images(compared)
-    outcome = launch.run_local(requests, settings or launch.Settings(), updates_of(requests), quiet)
+    outcome = launch.run_local(requests, settings or Settings(), updates_of(requests), quiet)
     if outcome.failed or outcome.stopped:
         raise Problem("Nothing was selected: not every run is done.", *outcome.failed.values())
     rows = selection.scores(compared)

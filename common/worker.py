@@ -16,8 +16,8 @@ from common.files import write_atomic
 from common.places import runs_dir
 
 if TYPE_CHECKING:
-    from common.launch import Settings
     from common.loop import Place
+    from common.outcome import Settings
     from common.sweep import Request
 
 LEFT = "saved and left"

@@ -71,12 +71,12 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are forked, which spares them the import of torch; they are processes of their own all the same."""
     import torch
 
-    from common import launch, loop, verbs
+    from common import loop, pool, verbs
 
     assert loop
     torch.set_num_threads(1)
     context = multiprocessing.get_context("fork")
-    monkeypatch.setattr(launch.multiprocessing, "get_context", lambda method: context)
+    monkeypatch.setattr(pool.multiprocessing, "get_context", lambda method: context)
     monkeypatch.setattr(verbs, "figures", lambda *_, **__: [])  # what runs is of interest here, not what is drawn
 
 

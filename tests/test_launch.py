@@ -16,7 +16,8 @@ import pytest
 
 from common import estimate, launch, sweep, verbs
 from common.cli import main
-from common.launch import Settings, run_local
+from common.launch import run_local
+from common.outcome import Outcome, Settings
 from common.places import ROOT, runs_dir
 from common.record import RunFolder
 from tests.helpers import SMALL, stored
@@ -89,7 +90,7 @@ def expanded(target: str = "toy", **more: Any) -> list[sweep.Request]:
     return sweep.expand(target, "smoke", **more)
 
 
-def launched(requests: list[sweep.Request], workers: int = 2) -> launch.Outcome:
+def launched(requests: list[sweep.Request], workers: int = 2) -> Outcome:
     updates = {r.run_id: estimate.updates(r.run) for r in requests}
     return run_local(requests, Settings(workers=workers, device="cpu"), updates, quiet=True)
 

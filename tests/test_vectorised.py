@@ -11,9 +11,10 @@ import torch
 from common import lock, loop, sweep, together
 from common.build import build, fabric_for
 from common.errors import Busy, Problem
-from common.launch import Settings, run_local
+from common.launch import run_local
 from common.learners.base import Learner
 from common.loop import Place
+from common.outcome import Settings
 from common.places import runs_dir
 from common.record import RunFolder
 from common.sitting import Stopped

@@ -17,7 +17,8 @@ import common
 from common import scheduler
 from common.cluster import shared, submission
 from common.errors import Problem
-from common.launch import Outcome, Settings, run_local
+from common.launch import run_local
+from common.outcome import Outcome, Settings
 from common.places import runs_dir
 from common.record import RunFolder
 from common.sweep import Request

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from common.launch import Outcome
+from common.outcome import Outcome
 from common.sweep import Request
 from common.worker import answer
 

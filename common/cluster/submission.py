@@ -34,7 +34,7 @@ def jobs_dir() -> Path:
 class Submission:
     """One call of `replicate run --on slurm`.
 
-    created: seconds since 1970. code: folder of the copy. settings: how a job carries out its runs (launch.Settings).
+    created: seconds since 1970. code: folder of the copy. settings: how a job carries out its runs (outcome.Settings).
     processes: how many share one run.
     arrays: name of the array -> its jobs, in the order of their elements.
     """

@@ -6,7 +6,7 @@ import time
 from common.bar import Bar
 from common.cluster import states
 from common.cluster.submit import IN_QUEUE
-from common.launch import Outcome
+from common.outcome import Outcome
 from common.sweep import Request
 
 
