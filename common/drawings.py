@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common import imported
 from common.asked import asked_in
 from common.files import sha256_bytes, sha256_file
 from common.places import ROOT
@@ -66,13 +67,14 @@ def note(paper: str, name: str, item: Figure | Table, tables: Tables) -> dict[st
 
 
 def verdicts_note(paper: str, tables: Tables) -> dict[str, Any]:
-    """What verdicts are made from: digests of the table of runs, of claims.yaml and of the code that measures."""
+    """What verdicts are made from: digests of the tables, of claims.yaml, and of the code that measures and judges."""
     return {
         **_place(paper, tables.folder),
         "name": "verdicts",
         "table": tables.digest,
         "claims": _claims(paper),
         "measures": measures_version(paper),
+        "rules": imported.digest("common.verdicts"),
     }
 
 

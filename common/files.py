@@ -1,9 +1,11 @@
 """Small file helpers: atomic writes, JSON, digests. A reader never sees half a file."""
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,27 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Nothing; `path` holds `value` as readable JSON with sorted keys."""
     write_atomic(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One process at a time is within such a block on a folder, which is made where it is missing.
+
+    Where the file system locks no folders, or the folder cannot be made, the block is entered all the same: what is
+    written in it is atomic, and says itself what is wrong.
+    """
+    handle = None
+    with contextlib.suppress(OSError, ImportError):
+        import fcntl
+
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def read_json(path: Path) -> Any:

@@ -18,6 +18,8 @@ from common.words import ALL_KEYS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pandas as pd
+
     from common.claims import Claim
 
 
@@ -33,8 +35,6 @@ def claims(
 
     Of PAPER/SPEC, the claims on that spec. Errors: Problem for overrides: claims are about specs as they stand.
     """
-    from common import verdicts
-
     if overrides:
         words = ", ".join(f"{key}={value}" for key, value in overrides.items())
         raise Problem(
@@ -43,15 +43,21 @@ def claims(
     rows: list[dict[str, Any]] = []
     check_case(target, case)
     for paper in papers_of(target):
-        functions = getattr(run_metrics.measures_of(paper), "MEASURES", {})
         specs = {spec for _, spec in sweep.targets(target)}
         wanted = [c for c in claims_of(paper) if "/" not in target or specs & set(c.runs.get("spec", specs))]
         for name in (tier,) if tier else TIERS:
             runs = tables(paper, name, None, seeds, case).runs
             if seeds is not None and len(runs):
                 runs = runs[runs["seed"].isin(seeds)]
-            rows += verdicts.judge(wanted, runs, name, functions)
+            rows += _judged(paper, wanted, runs, name)
     return rows
+
+
+def _judged(paper: str, wanted: "list[Claim]", runs: "pd.DataFrame", tier: str) -> list[dict[str, Any]]:
+    """The verdicts on those claims by a table of runs."""
+    from common import verdicts
+
+    return verdicts.judge(wanted, runs, tier, getattr(run_metrics.measures_of(paper), "MEASURES", {}))
 
 
 def figures(
@@ -77,7 +83,7 @@ def figures(
             own = target if "/" in target else paper
             stored = tables(own, name, overrides, seeds, case, store=True)
             if not stored.runs.empty:
-                rows = claims(paper, name) if stored.folder.name == name else []
+                rows = _judged(paper, claims_of(paper), stored.runs, name) if stored.folder.name == name else []
                 made += report.make(paper, stored, rows, quiet)
     return made
 
@@ -221,7 +227,8 @@ def write_verdicts(target: str) -> list[str]:
     for paper in papers_of(target):
         write_lock(claims_of(paper), ROOT / "papers" / paper / "claims.lock")
         for tier in TIERS:
-            stored = tables(paper, tier)
-            if (stored.folder / "runs.csv").exists():  # not while the runs of a tier are still being made
-                report.store_verdicts(paper, stored, claims(paper, tier))
+            runs = stored_runs(folder_of(paper, tier))  # as they lie there: verdicts name that table
+            if runs is not None:
+                stored = table.Tables(runs, folder_of(paper, tier))
+                report.store_verdicts(paper, stored, _judged(paper, claims_of(paper), runs, tier))
     return report.write_readmes()

@@ -1,25 +1,36 @@
 """What is measured of one finished run: the field's metrics and its paper's own, from its trace or from what it found."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from common import metrics, papers_code
-from common.files import read_json, sha256_bytes, write_json
+from common import imported, metrics, papers_code
+from common.files import read_json, write_json
 from common.places import ROOT, cache_dir, runs_dir
 from common.record import RunFolder
 from common.sweep import Request
 
 
 def measured(request: Request) -> dict[str, Any]:
-    """Metrics of a finished run (and its paper's own), computed once from the trace and kept in the cache."""
+    """Metrics of a finished run (and its paper's own), computed once from what it stored and kept in the cache."""
     path = cache_dir() / "metrics" / f"{request.run_id}-{request.paper}-{measures_version(request.paper)}.json"
-    if path.exists():
-        return dict(read_json(path))
+    of = _stored(runs_dir() / request.run_id / ("facts.csv" if request.run.finding else "trace.npz"))
+    if of and path.exists() and (kept := read_json(path)).get("of") == of:
+        return dict(kept["measures"])
     found = _of_facts(request) if request.run.finding else _of_trace(request)
     # the precision of the stored table, in the order in which the cache gives them back
     found = {name: float(f"{found[name]:.8g}") for name in sorted(found)}
-    write_json(path, found)
+    write_json(path, {"of": of, "measures": found})
     return found
+
+
+def _stored(path: Path) -> list[int]:
+    """Size and time of what a run stored, by which one that was made again is told; [] where it is missing."""
+    try:
+        about = path.stat()
+    except OSError:
+        return []
+    return [about.st_size, about.st_mtime_ns]
 
 
 def _of_trace(request: Request) -> dict[str, Any]:
@@ -53,7 +64,5 @@ def measures_of(paper: str) -> Any:
 
 @cache
 def measures_version(paper: str) -> str:
-    """Digest of the code that measures, so that a changed metric is computed anew from the stored traces."""
-    own = sorted((ROOT / "papers" / paper).glob("measures*.py"))
-    paths = [ROOT / "common" / "metrics.py", ROOT / "common" / "switches.py", *own]
-    return sha256_bytes(b"".join(p.read_bytes() for p in paths if p.exists()))[:12]
+    """Digest of the code that measures and of all it imports: a changed metric is computed anew from the stored traces."""
+    return imported.digest("common.metrics", f"papers.{paper}.measures")

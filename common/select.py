@@ -8,7 +8,7 @@ from typing import Any
 
 from common import run_metrics, selected, specfiles
 from common.errors import Problem
-from common.files import write_atomic
+from common.files import alone, write_atomic
 from common.sweep import Request
 
 HEADER = """\
@@ -57,6 +57,8 @@ def write(paper: str, spec: str, tier: str, rows: list[dict[str, Any]]) -> dict[
     best: dict[str, dict[str, Any]] = {}
     for row in rows:
         best.setdefault(row["case"], row["settings"])
-    text = HEADER.format(tier=tier) + yaml.safe_dump({**selected.everything(paper, tier), spec: best}, sort_keys=True)
-    write_atomic(selected.path_of(paper, tier), text)
+    path = selected.path_of(paper, tier)
+    with alone(path.parent):  # the selections of other specs may be written meanwhile
+        content = {**selected.everything(paper, tier), spec: best}
+        write_atomic(path, HEADER.format(tier=tier) + yaml.safe_dump(content, sort_keys=True))
     return best

@@ -12,15 +12,16 @@ from common.stored import stored_runs
 from common.table import Tables
 
 _INPUTS = {
-    "table": "runs.csv",
+    "table": "the stored tables",
     "code": "the drawing code",
     "claims": "claims.yaml",
     "measures": "the code of the measures",
+    "rules": "the code of the verdicts",
 }
 
 
 def stale(paper: str, tier: str) -> list[str]:
-    """A sentence for each stored figure, table or verdict that no longer fits runs.csv, its code or claims.yaml."""
+    """A sentence for each stored figure, table or verdict that no longer fits the tables, its code or claims.yaml."""
     folder = folder_of(paper, tier)
     runs = stored_runs(folder)
     if runs is None:
@@ -58,7 +59,7 @@ def _older(path: Path, then: dict[str, Any], now: dict[str, Any], keys: tuple[st
 
 def _verdicts(paper: str, tables: Tables) -> list[str]:
     now, path = verdicts_note(paper, tables), tables.folder / "verdicts.json"
-    keys = ("table", "claims", "measures")
+    keys = ("table", "claims", "measures", "rules")
     if not path.exists():
         return [f"{path} is missing; make it: {now['command']}"] if now["claims"] else []
     return _older(path, read_json(path), now, keys) + _moved(path.with_suffix(".md"), now, keys)

@@ -8,6 +8,7 @@ results/<paper>/<tier>/  runs.csv        one row a run: settings and metrics; th
 A run that is not in the runs folder is taken from the stored table by its id: same id, same run.
 """
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Callable, Collection
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from common import points
 from common.asked import Asked
 from common.errors import Problem, nearest
-from common.files import sha256_file, write_atomic, write_json
+from common.files import alone, sha256_bytes, sha256_file, write_atomic, write_json
 from common.places import runs_dir
 from common.products import title
 from common.record import RunFolder
@@ -66,8 +67,9 @@ class Tables:
 
     @property
     def digest(self) -> str:
-        """Digest of the table of runs as stored."""
-        return sha256_file(self.folder / "runs.csv")[:16]
+        """Digest of the table of runs and of the measured points, as stored."""
+        paths = [self.folder / name for name in ("runs.csv", "curves.parquet", "scalars.parquet", "facts.parquet")]
+        return sha256_bytes("".join(sha256_file(path) for path in paths if path.exists()).encode())[:16]
 
     def where(self, **columns: Any) -> "pd.DataFrame":
         """Rows of `runs` whose columns have those values ('__' stands for '.': learner__name="er")."""
@@ -88,6 +90,13 @@ def collect(
     beyond: specs that cannot be asked for here, since their data or a selection is missing; their stored rows stay.
     store: write the tables into `folder` (False: only read; `curves` and `scalars` are then those stored earlier).
     """
+    with alone(folder) if store else contextlib.nullcontext():  # what another process stores meanwhile is not lost
+        return _collected(requests, folder, store, asked, beyond)
+
+
+def _collected(
+    requests: list[Request], folder: Path, store: bool, asked: Asked | None, beyond: Collection[str]
+) -> Tables:
     import pandas as pd
 
     kept = stored_runs(folder)

@@ -155,10 +155,13 @@ def test_verdicts_are_written_of_stored_tables_alone(paper: Write, monkeypatch: 
     asked: list[Path] = []
     monkeypatch.setattr(report, "write_readmes", lambda: asked)
     monkeypatch.setattr(report, "store_verdicts", lambda paper, stored, rows: asked.append(stored.folder))
-    monkeypatch.setattr(reading, "claims", lambda paper, tier: [])
     assert verbs.write_verdicts("toy") == []
     verbs.tables("toy", "smoke", store=True)
+    loop.run(sweep.expand("toy/one", "smoke")[1].run)  # not in the stored table, whose digest the verdicts name
+    judged: list[int] = []
+    monkeypatch.setattr(reading, "_judged", lambda paper, wanted, runs, tier: judged.append(len(runs)))
     assert verbs.write_verdicts("toy") == [results_dir() / "toy" / "smoke"]
+    assert judged == [1]
 
 
 def test_new_claims_are_locked_when_verdicts_are_written(paper: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from common import files
 from common.errors import Problem, nearest
+from common.files import alone, write_atomic
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
@@ -91,3 +94,23 @@ def test_nearest_is_one_of_the_allowed_or_nothing(word: str, allowed: list[str])
 def test_problem_keeps_its_sentences() -> None:
     assert Problem("One.", "Two.").messages == ["One.", "Two."]
     assert str(Problem("One.", "Two.")) == "One.\nTwo."
+
+
+def test_only_one_process_at_a_time_is_alone_with_a_folder(tmp_path: Path) -> None:
+    folder, order = tmp_path / "made" / "here", tmp_path / "order"
+    script = (
+        "import sys, time; from pathlib import Path; from common.files import alone\n"
+        "with alone(Path(sys.argv[1])):\n"
+        "    with open(sys.argv[2], 'a') as file:\n"
+        "        for word in ('in', 'out'):\n"
+        "            print(word, file=file, flush=True); time.sleep(0.2)\n"
+    )
+    started = [subprocess.Popen([sys.executable, "-c", script, str(folder), str(order)]) for _ in range(3)]
+    assert [process.wait(60) for process in started] == [0, 0, 0]
+    assert order.read_text().split() == ["in", "out"] * 3
+
+
+def test_a_folder_that_cannot_be_made_is_left_to_what_is_written_in_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with alone(tmp_path / "file" / "folder"), pytest.raises(Problem, match="Cannot write"):
+        write_atomic(tmp_path / "file" / "folder" / "table", "")

@@ -152,7 +152,11 @@ def test_fresh_results_are_not_stale(copy):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda f: (f / "runs.csv").write_text((f / "runs.csv").read_text() + "\n"), "er.png is older than runs.csv"),
+        (
+            lambda f: (f / "runs.csv").write_text((f / "runs.csv").read_text() + "\n"),
+            "er.png is older than the stored tables",
+        ),
+        (lambda f: (f / "curves.parquet").write_bytes(b"other"), "er.png is older than the stored tables"),
         (lambda f: (f / "er.pdf").unlink(), "er.pdf is missing"),
         (lambda f: (f / "old.png").write_bytes(b""), "old.png is made by no function"),
         (lambda f: (f / "table2.csv").write_text("degrees\n"), "table2.csv was changed by hand"),
@@ -179,6 +183,16 @@ def test_changed_code_and_claims_are_found(copy, monkeypatch, tmp_path):
     with (root / "papers" / PAPER / "claims.yaml").open("a") as file:
         file.write("# another bound\n")
     assert any("verdicts.json is older than claims.yaml" in s for s in report.stale(PAPER, "smoke"))
+
+
+def test_changed_rules_make_the_verdicts_stale_and_no_figure(copy, monkeypatch):
+    monkeypatch.setattr(
+        drawings.imported, "digest", lambda *modules: "other" if modules == ("common.verdicts",) else "same"
+    )
+    monkeypatch.setattr(drawings, "measures_version", lambda paper: stamp.origin(copy / "verdicts.md")["measures"])
+    (found, *more) = report.stale(PAPER, "smoke")
+    assert "verdicts.json is older than the code of the verdicts" in found
+    assert all("verdicts.md" in sentence for sentence in more)
 
 
 def test_a_command_names_its_overrides(made, tmp_path):
