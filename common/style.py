@@ -3,6 +3,7 @@
 Nothing here touches matplotlib's global state: draw and save inside `context()`.
 """
 
+import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ _SETTINGS: Any = {
     "ytick.labelsize": 7,
     "legend.fontsize": 7,
     "legend.frameon": False,
-    "legend.handlelength": 1.6,
+    "legend.handlelength": 2.0,
     "legend.columnspacing": 1.2,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -77,14 +78,24 @@ def sheet(
 
 
 def band(
-    axis: "Axes", x: npt.ArrayLike, values: npt.NDArray[Any], colour: Any, label: str = "", line: str = "-"
+    axis: "Axes",
+    x: npt.ArrayLike,
+    values: npt.NDArray[Any],
+    colour: Any,
+    label: str = "",
+    line: str = "-",
+    extremes: bool = False,
 ) -> None:
-    """Nothing; draws the mean over seeds of `values` [seeds, points] and a band of one sample SD around it."""
+    """Nothing; draws the mean over seeds of `values` [seeds, points] and a band of one sample SD around it.
+
+    extremes: the band spans all seeds instead, for logarithmic axes, on which mean - SD may not exist.
+    """
     mean = values.mean(axis=0)
     axis.plot(x, mean, line, color=colour, label=label or "_")
     if len(values) > 1:
         sd = values.std(axis=0, ddof=1)
-        axis.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.18, linewidth=0)
+        low, high = (values.min(axis=0), values.max(axis=0)) if extremes else (mean - sd, mean + sd)
+        axis.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
 def bars(
@@ -147,5 +158,6 @@ def _nothing() -> Any:
 
 
 def footnote(figure: "Canvas", words: str) -> None:
-    """Nothing; a small line below the figure, for data sets and the number of seeds."""
-    figure.supxlabel(words, fontsize=7, color=MUTED, x=0.99, ha="right")
+    """Nothing; a small text below the figure, for data sets and the number of seeds; as many lines as its width needs."""
+    lines = textwrap.wrap(words, int(figure.get_figwidth() / 0.058))  # inches a letter of that size takes
+    figure.supxlabel("\n".join(lines), fontsize=7, color=MUTED, x=0.99, ha="right")

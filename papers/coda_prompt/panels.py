@@ -63,9 +63,10 @@ def mean_sd(values: "pd.Series | np.ndarray", scale: float = 100, digits: int = 
     return f"{known.mean():.{digits}f}" + (f" ± {known.std(ddof=1):.{digits}f}" if len(known) > 1 else "")
 
 
-def footnote(figure: "Canvas", tables: Tables, *specs: str, spread: str = "mean ± SD") -> None:
+def footnote(figure: "Canvas", tables: Tables, *specs: str, spread: str = "mean ± SD", words: str = "") -> None:
     """Nothing; data set and number of seeds below the figure."""
     runs = tables.runs[tables.runs["spec"].isin(specs)]
     seeds = runs.groupby(["spec", runs["case"].fillna("")])["seed"].nunique()
     many = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
-    style.footnote(figure, f"{', '.join(data_titles(runs))}; {spread} over {many} seeds")
+    seeds_shown = "first seed" if spread == "first" else f"{spread} over {many} seeds"
+    style.footnote(figure, "; ".join(filter(None, (", ".join(data_titles(runs)), seeds_shown, words))))

@@ -8,7 +8,7 @@ from common import style
 from common.drawings import Figure
 from common.errors import Problem
 from common.table import Tables
-from papers.l2m.panels import METHODS, by_seed, cases_of, collected, footnote, listed, scored
+from papers.l2m.panels import METHODS, by_seed, cases_of, collected, footnote, listed, scored, suites
 from papers.l2m.statistics import picture
 from papers.l2m.tables import TABLES
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FIGURES", "TABLES"]
 
+FEW = 6
 MARKS = {"-": "o", "--": "s", ":": "^"}  # a point's mark, by the method's line
 CURVES = (
     "joint",
@@ -52,23 +53,23 @@ def trade_off(tables: Tables) -> "Canvas":
         axis.axhline(100, color=style.MUTED, lw=0.6, ls=":")
         axis.set(xlabel="score on new tasks (%)", ylabel="pre-training score kept (%)")
         axis.set_title({"sequence": "after the sequence", "single": "one new task alone"}[spec], loc="left")
-        axis.set_ylim(bottom=0)
     style.legend(figure, axes, columns=6)
     footnote(figure, tables, *specs, shown="mean ± SD over {} seeds; dotted: as before the first update")
     return figure
 
 
 def over_updates(tables: Tables) -> "Canvas":
-    """Scores on new and on pre-training tasks at the ends of the tasks of the sequence."""
+    """Scores on new and on pre-training tasks at the ends of the tasks of the sequence; means alone of more than FEW methods."""
     figure, axes = style.sheet(1, 2, style.PAGE, 2.6)
-    for case, runs in cases_of(tables, "sequence").items():
-        if case not in CURVES:
-            continue
+    cases = {case: runs for case, runs in cases_of(tables, "sequence").items() if case in CURVES}
+    for case, runs in cases.items():
         points = scored(tables, runs)
         colour, line = METHODS[case]
         for axis, new in zip(axes[0], (True, False), strict=True):
             own = points[points["new"] == new].groupby(["run_id", "step"], observed=True)["score"].mean().unstack()
             values = 100 * own.to_numpy()
+            if len(cases) > FEW:
+                values = values.mean(axis=0, keepdims=True)  # bands of many methods hide each other
             if values.shape[1] == 2:  # joint training has one task: its end
                 axis.axhline(values[:, -1].mean(), color=colour, ls=line, lw=0.9, label=case)
             else:
@@ -78,7 +79,8 @@ def over_updates(tables: Tables) -> "Canvas":
         axis.set_xlabel("updates")
         style.percent(axis, "mean score (%)")
     style.legend(figure, axes, columns=4)
-    footnote(figure, tables, "sequence")
+    spread = "mean ± SD" if len(cases) <= FEW else "means"
+    footnote(figure, tables, "sequence", shown=f"{spread} over {{}} seeds; horizontal: joint training, its end")
     return figure
 
 
@@ -90,6 +92,8 @@ def keys(tables: Tables) -> "Canvas":
         raise Problem("there are no choices of keys")
     figure, axes = style.sheet(1, len(found), style.PAGE, 2.8)
     names = list(dict.fromkeys(name for facts in found.values() for name in facts["task"]))
+    new = listed(tables.where(spec="sequence")["stream.learn"].iloc[0])
+    names = [name for name in names if name in new] + [name for name in names if name not in new]
     for axis, (case, facts) in zip(axes[0], found.items(), strict=True):
         shares = first_of(facts).pivot_table(index="task", columns="other", values="value", fill_value=0, sort=False)
         table = shares.reindex(names)
@@ -97,11 +101,14 @@ def keys(tables: Tables) -> "Canvas":
         image = axis.imshow(table[order].to_numpy(), aspect="auto", cmap="viridis", vmin=0, vmax=1)
         if min(order) < 0:
             axis.axvline(sum(key >= 0 for key in order) - 0.5, color="white", lw=1)
+        axis.axhline(sum(name in new for name in names) - 0.5, color="white", lw=1)
         axis.set_yticks(range(len(table)), table.index if axis is axes[0, 0] else [""] * len(table))
         axis.set(title=case, xlabel="key (those taken)", xticks=[])
     figure.colorbar(image, ax=axes[0, -1], label="share of windows")
     style.footnote(
-        figure, "first seed; right of the line: keys of pre-training tasks; the oracle plays no other tasks by keys"
+        figure,
+        f"{suites(tables.where(spec='sequence'))}; first seed; below the line: pre-training tasks; right of it: their keys "
+        "(modulation off); the oracle plays no other tasks by keys",
     )
     return figure
 
@@ -122,21 +129,33 @@ def queries(tables: Tables) -> "Canvas":
         raise Problem("there are no queries of L2M")
     run = points["run_id"].iloc[0]
     points, places = points[points["run_id"] == run], places[places["run_id"] == run]
-    figure, axes = style.sheet(1, 1, style.PAGE, 3.4)
+    figure, axes = style.sheet(1, 1, style.COLUMN + 1.5, 4.2)
     axis: Any = axes[0, 0]
     names = list(dict.fromkeys(points["task"]))
-    for name, colour in zip(names, style.graded(len(names)), strict=True):
+    for place, name in enumerate(names):
         own = points[points["task"] == name]
-        axis.plot(own["x"], own["y"], ".", ms=3, color=colour, label=name)
+        colour = style.distinct(8)[place % 8][0]
+        axis.plot(own["x"], own["y"], "os^v"[place // 3 % 4], ms=3, color=colour, mec="white", mew=0.2, label=name)
     for mark, own, label in (
         ("*", places[places["other"] >= 0], "key of the pool"),
         ("x", places[places["other"] < 0], "key of pre-training"),
     ):
-        axis.plot(own["x"], own["y"], mark, ms=6, color="#d55e00", label=label if len(own) else "_")
+        axis.plot(
+            own["x"],
+            own["y"],
+            mark,
+            ms=9,
+            color="#d55e00",
+            mec="#d55e00" if mark == "x" else "black",
+            label=label if len(own) else "_",
+        )
     reach = 1.1 * np.abs(points[["x", "y"]].to_numpy()).max()
-    axis.set(xlabel="first direction", ylabel="second direction", xlim=(-reach, reach), ylim=(-reach, reach))
-    style.legend(figure, axes, columns=6)
-    style.footnote(figure, "first seed; cosines count: what lies outwards in one direction belongs together")
+    axis.set(
+        xlabel="first direction", ylabel="second direction", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal"
+    )
+    style.legend(figure, axes, columns=3)
+    words = "first seed; cosines count: what lies outwards in one direction belongs together"
+    style.footnote(figure, f"{suites(tables.where(spec='sequence'))}; {words}")
     return figure
 
 
@@ -169,12 +188,14 @@ def paths(tables: Tables) -> "Canvas":
     names = listed(runs["stream.learn"].iloc[0])
     expert = first_of(facts_of(tables, next(iter(found)), "expert_path"))
     lines = [("expert", expert, "#000000", ":"), *((case, own, *METHODS[case]) for case, own in found.items())]
+    lines.sort(key=lambda line: line[0] != "L2M")  # drawn first
     figure, axes = style.sheet(2, len(names), style.PAGE, 1.7)
     for (above, height), name in zip(axes.T, names, strict=True):
         for label, facts, colour, line in lines:
+            width = 2.4 if label == "L2M" else 0.9  # a path that equals it is seen on it
             own = facts[facts["task"] == name].sort_values("other")
-            above.plot(100 * own["x"], 100 * own["y"], line, color=colour, label=label, lw=0.9)
-            height.plot(own["other"], 100 * own["value"], line, color=colour, label=label, lw=0.9)
+            above.plot(100 * own["x"], 100 * own["y"], line, color=colour, label=label, lw=width)
+            height.plot(own["other"], 100 * own["value"], line, color=colour, label=label, lw=width)
         above.plot(*(100 * own[axis].iloc[0] for axis in ("x", "y")), "o", color="#000000", ms=3)
         above.set_title(name, loc="left")
         above.set(xlabel="to the right (cm)", ylabel="forward (cm)", aspect="equal")

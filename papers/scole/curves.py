@@ -35,6 +35,16 @@ def over_tasks(points: "pd.DataFrame", rows: "pd.DataFrame", parts: slice | None
     return wide.columns.to_numpy(dtype=np.float64), wide.to_numpy(dtype=np.float64)
 
 
+_SGD, _MOMENTUM, _ADAM, _FAST = ("#000000", "-"), ("#de8f05", "--"), ("#029e73", "-."), ("#029e73", ":")
+CASES = {  # colour and line of an optimiser or data set, at every tier
+    "SGD-0.1": _SGD, "SGD-0.05": _SGD, "MNIST": _SGD,
+    "SGD-0.1-m0.9": _MOMENTUM, "SGD-0.05-m0.9": _MOMENTUM, "MNIST-m0.9": _MOMENTUM, "SGD-0.01-m0.9": ("#de8f05", ":"),
+    "Adam-1e-3": _ADAM, "MNIST-Adam-1e-3": _ADAM, "Adam-1e-2": _FAST, "MNIST-Adam-1e-2": _FAST,
+    "Fashion-MNIST": ("#cc78bc", "-"), "KMNIST": ("#ca9161", "-"), "CIFAR-10": ("#949494", "-"),
+    "CIFAR-100": ("#56b4e9", "-"), "Tiny-ImageNet": ("#fbafe4", "-"),
+}  # fmt: skip
+
+
 def cells(rows: "pd.DataFrame", *by: str) -> "dict[tuple[Any, ...], pd.DataFrame]":
     """Values of those columns -> the rows that have them, in order."""
     return {key: own for key, own in rows.groupby(list(by), sort=True, dropna=False)}

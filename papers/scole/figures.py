@@ -7,14 +7,14 @@ error bars are one sample SD over seeds. What is read off a bitmap of the paper 
 import itertools
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from common import style
-from common.drawings import Figure, data_titles
+from common.drawings import Figure
 from common.table import Tables
-from papers.scole.curves import MASK_COLOURS, MASKS, cells, of_mask, over_tasks, references
+from papers.scole.curves import CASES, MASK_COLOURS, MASKS, cells, of_mask, over_tasks, references
 from papers.scole.panels import fact_curve, footnote, level, line, per_class, task_axis
 from papers.scole.reported import BALANCED, UNBALANCED
 from papers.scole.tables import TABLES
@@ -31,12 +31,10 @@ def accumulation(tables: Tables) -> "Canvas":
     """A panel a mask, a line an optimiser (or data set); short lines at the right: all classes at once (figure of data sets)."""
     rows, points, known = tables.where(spec="accumulation"), tables.curves, references(tables)
     figure, axes = style.sheet(1, 2, style.PAGE, 2.4)
-    cases = sorted(rows["case"].unique())
     for axis, (mask, own) in zip(axes[0], of_mask(rows), strict=False):
-        for case, (colour, dash) in zip(cases, style.distinct(len(cases)), strict=True):
-            if not (own["case"] == case).any():
-                continue
-            done, values = over_tasks(points, own[own["case"] == case])
+        for (case,), some in cells(own, "case").items():
+            colour, dash = CASES.get(case, (style.MUTED, "-"))
+            done, values = over_tasks(points, some)
             style.band(axis, done[done > 0], 100 * values[:, done > 0], colour, case, dash)
             if case in known:
                 axis.plot(
@@ -50,7 +48,7 @@ def accumulation(tables: Tables) -> "Canvas":
         task_axis(axis, MASKS[mask])
     level(axes.flat)
     style.legend(figure, axes, 6)
-    footnote(figure, tables, "accumulation", "marks at the right edge: all classes at once")
+    footnote(figure, tables, "accumulation", words="marks at the right edge: all classes at once")
     return figure
 
 
@@ -110,7 +108,7 @@ def balanced(tables: Tables) -> "Canvas":
     )
     axis.set_ylim(bottom=0)
     style.legend(figure, axes, 2)
-    footnote(figure, tables, "balanced", "crosses: from a bitmap")
+    footnote(figure, tables, "balanced", words="crosses: from a bitmap")
     return figure
 
 
@@ -145,7 +143,7 @@ def unbalanced(tables: Tables) -> "Canvas":
         axis.set(xscale="log", xlabel="probability that the class is in a task", title=MASKS[mask])
     level(axes.flat, "expected accuracy (%)")
     style.legend(figure, axes, 3)
-    footnote(figure, tables, "unbalanced_classes")
+    footnote(figure, tables, "unbalanced_classes", spread="{} seeds, a mark a class and seed")
     return figure
 
 
@@ -160,12 +158,13 @@ def replay(tables: Tables) -> "Canvas":
         curves = wide.sort_values("q").assign(rank=wide.sort_values("q").groupby("run_id").cumcount())
         values = curves.pivot(index="run_id", columns="rank", values="expected").to_numpy()
         q = curves.groupby("rank")["q"].mean().to_numpy()
-        style.bars(axis, q, 100 * values, colours[str(case)], f"replay: {case}")
+        shift = {"none": 0.96, "random": 1.0, "frequency": 1.04}[str(case)]  # marks of one class side by side
+        style.bars(axis, shift * q, 100 * values, colours[str(case)], f"replay: {case}")
     axis.axvspan(0.01, 0.1, color=style.MUTED, alpha=0.15, lw=0)
     axis.set(xscale="log", xlabel="probability that the class is in a task")
     level([axis], "expected accuracy (%)")
     style.legend(figure, axes, 3)
-    footnote(figure, tables, "replay_classes")
+    footnote(figure, tables, "replay_classes", words="all with mask; shaded: the band that is replayed")
     return figure
 
 
@@ -194,12 +193,11 @@ def retention(tables: Tables) -> "Canvas":
     """Accuracy of a class against the tasks since it was last trained, second half of the stream; a line an optimiser."""
     rows = tables.where(spec="accumulation")
     figure, axes = style.sheet(1, 2, style.PAGE, 2.2)
-    cases = sorted(rows["case"].unique())
     for axis, (mask, own) in zip(axes[0], of_mask(rows), strict=False):
-        for case, (colour, dash) in zip(cases, style.distinct(len(cases)), strict=True):
-            some = own[own["case"] == case]
+        for (case,), some in cells(own, "case").items():
+            colour, dash = CASES.get(case, (style.MUTED, "-"))
             lags = [lag for lag in LAGS if f"retained_{lag}" in some and some[f"retained_{lag}"].notna().all()]
-            if len(some) and lags:
+            if lags:
                 values = some[[f"retained_{lag}" for lag in lags]].to_numpy(dtype=float)
                 style.bars(axis, np.array(lags), 100 * values, colour, case, dash)
         axis.set_xscale("symlog", linthresh=1)
@@ -231,7 +229,7 @@ def probes(tables: Tables) -> "Canvas":
 
 
 def weights(tables: Tables) -> "Canvas":
-    """Root mean square change of weights a task (first layer and head), and the norm of the gradient, over tasks."""
+    """How far weights moved since the network kept before (first layer and head, RMS), and the norm of the gradient, over tasks."""
     rows, facts, scalars = tables.where(spec="frozen_probes"), tables.facts, tables.scalars
     figure, axes = style.sheet(1, 2, style.PAGE, 2.2)
     for mask, own in of_mask(rows):
@@ -242,53 +240,66 @@ def weights(tables: Tables) -> "Canvas":
                 index="run_id", columns="after", values="value", observed=True
             )
             after = wide.columns.to_numpy(dtype=float)
-            span = np.diff(np.r_[0, after])
-            style.band(axes[0, 0], after, wide.to_numpy() / span, MASK_COLOURS[mask], f"{word}, {MASKS[mask]}", how)
+            style.band(axes[0, 0], after, wide.to_numpy(), MASK_COLOURS[mask], f"{word}, {MASKS[mask]}", how, True)
         runs = tables.where(spec="frozen")
         runs = runs[runs["learner.mask"] == mask]
         wide = scalars[scalars["run_id"].isin(list(runs["run_id"]))].assign(run_id=lambda t: t["run_id"].astype(str))
         norms = wide.pivot(index="run_id", columns="update", values="grad_plasticity").to_numpy()
         edges = np.unique(np.geomspace(1, norms.shape[1], 30).astype(int))
         binned = np.stack([np.nanmean(norms[:, a:b], axis=1) for a, b in itertools.pairwise(edges)], axis=1)
-        style.band(axes[0, 1], edges[1:], binned, MASK_COLOURS[mask])
-    axes[0, 0].set(xscale="log", yscale="log", xlabel="tasks done", ylabel="RMS weight change a task")
+        style.band(axes[0, 1], edges[1:], binned, MASK_COLOURS[mask], extremes=True)
+    axes[0, 0].set(
+        xscale="log", yscale="log", xlabel="tasks done", ylabel="RMS weight change since\nthe network kept before"
+    )
     axes[0, 1].set(xscale="log", yscale="log", xlabel="updates made", ylabel="gradient norm")
     style.legend(figure, axes, 4)
-    footnote(figure, tables, "frozen_probes")
+    footnote(
+        figure,
+        tables,
+        "frozen_probes",
+        spread="mean, lowest and highest of {} seeds",
+        words="networks were kept after log-spaced numbers of tasks and after the last",
+    )
     return figure
 
 
-STUDIES = {
-    "epochs": ("budget.epochs", "epochs a task: {:g}"),
-    "fresh": ("optimiser.fresh", "Adam's state begun anew: {}"),
-    "width": ("model.hidden", "hidden {}"),
-    "corruption": ("stream.corruption", "{}"),
-    "architectures": ("case", "{}"),
+STUDIES: dict[str, tuple[str, str, Callable[[Any], str]]] = {
+    "epochs": ("epochs", "budget.epochs", lambda value: f"{value:g} a task"),
+    "fresh": (
+        "state of Adam",
+        "optimiser.fresh",
+        lambda value: "begun anew with each task" if value else "kept over tasks",
+    ),
+    "width": ("width", "model.hidden", lambda value: f"{str(value).strip('[]')} hidden units"),
+    "corruption": (
+        "corruption of training images",
+        "stream.corruption",
+        lambda value: "one a task" if value != "none" else "none",
+    ),
+    "architectures": ("network", "case", str),
 }
 
 
 def studies(tables: Tables) -> "Canvas":
-    """A panel a study: accuracy over tasks for each value of what it varies; dotted: with the mask where both are there."""
+    """A panel a study: accuracy over tasks for each value of what it varies; dotted: with the mask."""
     names = [name for name in STUDIES if (tables.runs["spec"] == name).any()]
     points = tables.curves
     figure, axes = style.sheet(-(-len(names) // 2), 2, style.PAGE, 2.0)
     for axis, name in zip(axes.flat, names, strict=False):
-        rows, (setting, words) = tables.where(spec=name), STUDIES[name]
+        rows, (title, setting, words) = tables.where(spec=name), STUDIES[name]
         if name == "width" and rows[setting].isna().all():
-            setting, words = "model.width", "width {:g}"
+            setting, words = "model.width", lambda value: f"width {value:g}"
         keys = sorted(cells(rows, setting), key=lambda key: (len(str(key[0])), str(key[0])))
         for key, colour in zip(keys, style.graded(len(keys)), strict=True):
             own = rows[rows[setting] == key[0]]
-            both = len(of_mask(own)) > 1
-            for mask, some in of_mask(own):
-                how = ":" if both and mask != "none" else "-"
-                line(axis, points, some, colour, "" if how == ":" else words.format(key[0]), how)
-        task_axis(axis, name)
+            for place, (mask, some) in enumerate(of_mask(own)):
+                line(axis, points, some, colour, "" if place else words(key[0]), "-" if mask == "none" else ":")
+        task_axis(axis, title)
         axis.legend(loc="upper left")
     level(axes.flat[: len(names)])
     for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
-    style.footnote(figure, f"{', '.join(data_titles(tables.runs[tables.runs['spec'].isin(names)]))}; dotted: with mask")
+    footnote(figure, tables, *names, words="dotted: with mask")
     return figure
 
 

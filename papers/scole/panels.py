@@ -57,8 +57,10 @@ def level(axes: "Iterable[Axes]", label: str = "accuracy (%)") -> None:
         style.percent(axis, label, high=style.span(*panels)[1])
 
 
-def footnote(figure: "Canvas", tables: Tables, spec: str, words: str = "") -> None:
-    """Nothing; data set, seeds and remarks below the figure."""
-    rows = tables.where(spec=spec)
-    parts = [", ".join(data_titles(rows)), f"{rows['seed'].nunique()} seeds", words]
+def footnote(
+    figure: "Canvas", tables: Tables, *specs: str, words: str = "", spread: str = "mean ± SD over {} seeds"
+) -> None:
+    """Nothing; data set, what is shown of how many seeds, and remarks below the figure."""
+    rows = tables.runs[tables.runs["spec"].isin(specs)]
+    parts = [", ".join(data_titles(rows)), spread.format(rows["seed"].nunique()), words]
     style.footnote(figure, "; ".join(filter(None, parts)))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from common import style
 from common.drawings import Figure, data_titles
 from common.table import Tables
+from papers.coda_prompt.panels import METHODS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -23,11 +24,11 @@ def ends(tables: Tables) -> "Canvas":
     methods = 100 * tables.where(spec="methods").pivot_table(index="seed", columns="case", values="acc")
     names = sorted(methods.columns, key=lambda name: methods[name].mean())
     for place, name in enumerate(names):
-        style.bars(left, [place], methods[[name]].to_numpy(), style.PLASTICITY if name in OURS else style.STABILITY)
+        style.bars(left, [place], methods[[name]].to_numpy(), METHODS["class mean" if name in OURS else name][0])
     left.set_xticks(range(len(names)), [OURS.get(name, name) for name in names], rotation=30, ha="right")
     left.set_xlabel("method, worst first")
     style.percent(left, "mean accuracy over tasks (%)")
-    looks = {"natural": ("-", style.PLASTICITY), "shuffled": (":", "#000000")}
+    looks = {"natural": ("-", METHODS["class mean"][0]), "shuffled": (":", "#000000")}
     for order, rows in tables.where(spec="orders").groupby("stream.order"):
         cut = 100 * rows.pivot_table(index="seed", columns="stream.tasks", values="final")
         line, colour = looks[str(order)]
@@ -37,7 +38,7 @@ def ends(tables: Tables) -> "Canvas":
     style.percent(right, "accuracy over all images (%)")
     style.legend(figure, right, place="right")
     seeds = f"mean ± SD over {methods.index.size} seeds"
-    style.footnote(figure, f"{', '.join(data_titles(tables.runs))}; {seeds}; orange: class means, which train nothing")
+    style.footnote(figure, f"{', '.join(data_titles(tables.runs))}; {seeds}; light blue: frozen features, no prompts")
     return figure
 
 

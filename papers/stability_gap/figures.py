@@ -82,7 +82,8 @@ def methods(spec: str, tables: Tables) -> "Canvas":
         mark_switches(axis, curves)
         acc, worst = (100 * rows[metric].mean() for metric in ("acc", "wc_acc"))
         axis.set_title(f"{case}\nACC {acc:.0f} %, WC-ACC {worst:.0f} %", color=colour)
-        style.percent(axis, "accuracy (%)" if axis in axes[:, 0] else "")
+    for axis in axes.flat:
+        style.percent(axis, "accuracy (%)" if axis in axes[:, 0] else "", high=style.span(*axes.flat[: len(cases)])[1])
     for axis in axes[-1]:
         axis.set_xlabel("iteration")
     for axis in axes.flat[len(cases) :]:
@@ -146,11 +147,12 @@ def gradients(tables: Tables) -> "Canvas":
     figure, axes = style.sheet(2, len(cases), style.PAGE, 1.6, shared=True)
     for (above, below), (case, rows) in zip(axes.T, cases.items(), strict=True):
         curves = curves_of(points, rows)
-        style.band(above, *curves.around_all(0, AFTER, only_last=True), style.COLOURS.get(case, style.MUTED))
+        colour = style.COLOURS.get(case.removesuffix("-selected"), style.MUTED)
+        style.band(above, *curves.around_all(0, AFTER, only_last=True), colour)
         norms = norms_after_switches(scalars, rows, curves.ends, AFTER)
         x = np.arange(norms["plasticity"].shape[1])
-        style.band(below, x, norms["plasticity"], style.PLASTICITY, "plasticity gradient (new task)", "--")
-        style.band(below, x, norms["stability"], style.STABILITY, "stability gradient (old tasks)")
+        style.band(below, x, norms["plasticity"], style.PLASTICITY, "plasticity gradient (new task)", "--", True)
+        style.band(below, x, norms["stability"], style.STABILITY, "stability gradient (old tasks)", extremes=True)
         above.set_title(case)
         style.percent(above, "task just ended (%)" if above is axes[0, 0] else "")
         below.set_yscale("symlog", linthresh=0.01)
@@ -158,7 +160,12 @@ def gradients(tables: Tables) -> "Canvas":
     axes[1, 0].set_ylabel("gradient norm")
     axes[1, 0].set_ylim(bottom=0)
     style.legend(figure, axes)
-    footnote(figure, tables, "gradients", "mean over all switches; norms: linear below 0.01, logarithmic above")
+    footnote(
+        figure,
+        tables,
+        "gradients",
+        "mean over all switches; norms: linear below 0.01, logarithmic above, bands: lowest to highest seed",
+    )
     return figure
 
 

@@ -25,6 +25,7 @@ def per_run(trace: dict[str, np.ndarray], accuracy: np.ndarray) -> dict[str, flo
     gap, transient: means over all (old task, switch) pairs of pre - min and of post - min. transient_share: sum of
     transient over sum of gap. lost: mean of pre - post. gap_first: gap of the first task at the first switch.
     deepest: the largest, over old tasks, of the lowest accuracy a task ever touches while others are learned.
+    gap_of_switch: what a switch adds to the gap that noise alone shows, see there.
     """
     step, ends = trace["step"], trace["ends"]
     dips = switches(accuracy, step, ends)
@@ -40,8 +41,28 @@ def per_run(trace: dict[str, np.ndarray], accuracy: np.ndarray) -> dict[str, flo
         "lost": (gap - transient).mean(),
         "gap_first": dips[0]["gap"],
         "deepest": max(lowest),
+        "gap_of_switch": gap_of_switch(accuracy, step, ends),
     }
     return {k: float(v) for k, v in (found | _coarse(trace, accuracy) | _subsets(trace) | _gradients(trace)).items()}
+
+
+def gap_of_switch(accuracy: np.ndarray, step: np.ndarray, ends: np.ndarray) -> float:
+    """Mean over (old task, switch) pairs of pre - min in the first half of the next task, less the same in its second half.
+
+    The minimum of a noisy curve lies below its start even where nothing happens; the second half, in which nothing
+    switches, shows by how much. NaN where a half has no evaluation.
+    """
+    early: list[float] = []
+    late: list[float] = []
+    for s in range(len(ends) - 1):
+        middle = (ends[s] + ends[s + 1]) // 2
+        for falls, begin, end in ((early, ends[s], middle), (late, middle, ends[s + 1])):
+            inside = (step > begin) & (step <= end)
+            if not inside.any():
+                return np.nan
+            start = int(np.searchsorted(step, begin, side="right")) - 1
+            falls += list(accuracy[start, : s + 1] - accuracy[inside, : s + 1].min(axis=0))
+    return float(np.mean(early) - np.mean(late)) if early else np.nan
 
 
 def _coarse(trace: dict[str, np.ndarray], accuracy: np.ndarray) -> dict[str, float]:

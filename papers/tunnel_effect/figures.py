@@ -13,11 +13,14 @@ from common import style
 from common.drawings import Figure
 from common.table import Tables
 from papers.tunnel_effect.panels import (
+    OUT,
     cases_of,
+    ceiling,
     curves,
     facts_of,
     footnote,
     layer_axis,
+    level,
     mark_starts,
     whole_layers,
 )
@@ -64,8 +67,9 @@ def layers(spec: str, untrained: str | None, tables: Tables) -> "Canvas":
         layer_axis(axis, ranks.shape[1], runs)
         axis.set_ylabel("probe accuracy (%)")
         axis.set_title(case, loc="left")
+    level(axes[:, 0])
     style.legend(figure, [*axes[:, 0], *(a for a in figure.axes if a not in set(axes[:, 0]))], columns=2)
-    footnote(figure, tables, spec)
+    footnote(figure, tables, spec, f"{OUT}; {ceiling(runs)}")
     return figure
 
 
@@ -97,12 +101,15 @@ def similarity(spec: str, tables: Tables) -> "Canvas":
     axes[0, 0].axvline(s95, color="white", ls="--", lw=0.8)
     axes[0, 0].set(xlabel="layer", ylabel="layer", title=case)
     figure.colorbar(image, ax=axes[0, 0], label="linear CKA")
-    footnote(figure, tables, spec)
+    footnote(figure, tables, spec, spread="means")
     return figure
 
 
 def development(tables: Tables) -> "Canvas":
-    """Rank of every fourth layer over the kept steps (Fig. 6), and how far each layer moved between them (Fig. 5)."""
+    """Rank of every fourth layer over the kept steps (Fig. 6), and how far each layer moved between them (Fig. 5).
+
+    Steps between checkpoints differ, so each column is over its largest value: which layers move, not how fast.
+    """
     runs = tables.where(spec="vgg_development")
     facts = facts_of(tables, runs)
     figure, axes = style.sheet(1, 2, style.PAGE, 2.3)
@@ -115,7 +122,7 @@ def development(tables: Tables) -> "Canvas":
     axes[0, 0].set_ylim(0, 1.35 * float(rank[shown].to_numpy().max()))  # room for the legend
     moved = facts[facts["quantity"] == "weight change"].groupby(["index", "step"])["value"].mean().unstack()
     image = axes[0, 1].imshow(
-        moved.to_numpy(),
+        (moved / moved.max()).to_numpy(),
         aspect="auto",
         origin="lower",
         cmap="viridis",
@@ -123,8 +130,8 @@ def development(tables: Tables) -> "Canvas":
     )
     axes[0, 1].set_xticks(range(moved.shape[1]), [f"{step:.0f}" for step in moved.columns], rotation=60)
     axes[0, 1].set(xlabel="updates made", ylabel="layer")
-    figure.colorbar(image, ax=axes[0, 1], label="weight change since the\ncheckpoint before (RMS)")
-    footnote(figure, tables, "vgg_development")
+    figure.colorbar(image, ax=axes[0, 1], label="RMS weight change since the\ncheckpoint before / largest layer's")
+    footnote(figure, tables, "vgg_development", ceiling(runs), spread="means")
     return figure
 
 
@@ -139,9 +146,10 @@ def compared(spec: str, quantity: str, tables: Tables) -> "Canvas":
         if s95 == s95:
             axes[0, 0].plot(s95, values.mean(axis=0)[int(s95) - 1], "D", color=colour, mec="white", ms=6)
     whole_layers(axes[0, 0], max(int(facts_of(tables, runs)["index"].max()) for runs in cases.values()))
-    axes[0, 0].set(xlabel="layer (diamond: s95, where the tunnel starts)", ylabel=f"probe: {quantity} (%)")
+    axes[0, 0].set(xlabel="layer (diamond: s95, the extractor's last)", ylabel=f"probe: {quantity} (%)")
+    level([axes[0, 0]], least=10)
     style.legend(figure, axes, columns=3)
-    footnote(figure, tables, spec)
+    footnote(figure, tables, spec, OUT if quantity == "OOD accuracy" else "ID: in distribution, the training classes")
     return figure
 
 
@@ -178,7 +186,7 @@ def kept_outside(tables: Tables) -> "Canvas":
     whole_layers(axes[0, 0], values.shape[1])
     axes[0, 0].set(xlabel="layer", ylabel="OOD accuracy (% of the best layer)")
     style.legend(figure, axes, columns=4)
-    footnote(figure, tables, "harun_layers")
+    footnote(figure, tables, "harun_layers", f"{OUT}; plain: no crops, the paper's classes and pixels")
     return figure
 
 
@@ -197,7 +205,7 @@ def swap(tables: Tables) -> "Canvas":
         whole_layers(axis, int(facts["split"].max()))
         axis.set(xlabel="last layer of the extractor", ylabel=f"accuracy on task {task} (%)")
     style.legend(figure, axes, columns=6)
-    footnote(figure, tables, "swap")
+    footnote(figure, tables, "swap", "E1, E2: layers up to the cut after task 1, task 2; T1, T2: the layers behind it")
     return figure
 
 

@@ -1,5 +1,7 @@
 """What the figures of the tunnel effect share: runs by case, curves over layers, axes that count layers, the shaded tunnel."""
 
+import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +50,22 @@ def layer_axis(axis: "Axes", count: int, runs: "pd.DataFrame") -> None:
         axis.text(count + 0.4, 1.01, "tunnel", transform=above, ha="right", size=7, color=style.MUTED)
 
 
+def level(axes: "Iterable[Axes]", least: float = 0) -> None:
+    """Nothing; all panels get percent axes of one length (at least `least`), in multiples of five, around what each shows."""
+    panels = list(axes)
+    spans = [(5 * math.floor(axis.dataLim.y0 / 5), min(100, 5 * math.ceil(axis.dataLim.y1 / 5))) for axis in panels]
+    length = max(least, *(high - low for low, high in spans))
+    for axis, (low, _) in zip(panels, spans, strict=True):
+        start = min(low, 100 - length)
+        axis.set_ylim(start, start + 1.02 * length)
+
+
+def ceiling(runs: "pd.DataFrame") -> str:
+    """What bounds the numerical rank of those analyses, in words; nothing where all features are read."""
+    limits = {int(count) for count in runs["analysis.max_features"].dropna()}
+    return f"rank: of at most {' or '.join(f'{n:,}' for n in sorted(limits))} features a layer" if limits else ""
+
+
 def mark_starts(axis: "Axes", runs: "pd.DataFrame", which: tuple[str, ...] = ("s95", "s98")) -> None:
     """Nothing; dotted lines where the first task's tunnel starts by the 95 % and by the 98 % rule."""
     words: dict[float, str] = {}
@@ -68,9 +86,13 @@ def whole_layers(axis: "Axes", count: int) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(9, integer=True, min_n_ticks=1))
 
 
-def footnote(figure: "Canvas", tables: Tables, spec: str) -> None:
-    """Nothing; data set and number of seeds below the figure."""
+OUT = "out of distribution: probes on classes that training did not have"
+
+
+def footnote(figure: "Canvas", tables: Tables, spec: str, words: str = "", spread: str = "mean ± SD") -> None:
+    """Nothing; data set, what is shown of how many seeds, and words below the figure."""
     runs = tables.where(spec=spec)
     seeds = runs.groupby(runs["case"].fillna(""))["seed"].nunique()
     many = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
-    style.footnote(figure, f"{', '.join(data_titles(runs))}; {many} seeds")
+    parts = (", ".join(data_titles(runs)), f"{spread} over {many} seeds", words)
+    style.footnote(figure, "; ".join(filter(None, parts)))
