@@ -12,8 +12,10 @@ from common.errors import Problem
 from common.places import ROOT
 from common.report import draw
 from common.table import Tables
+from papers.coda_prompt.figures import differences
 from papers.stability_gap import curves as cut
 from papers.stability_gap.figures import FIGURES, METHODS, TABLES
+from papers.tunnel_effect.panels import level
 from tests.made_up_tables import PER_TASK, made_up_tables
 
 
@@ -177,3 +179,56 @@ def test_flattery_is_the_best_on_test_images_less_what_held_out_images_chose(tmp
     assert line["chosen on held-out images"] == "optimiser.lr 0.01"
     assert line["chosen on test images"] == "optimiser.lr 0.1"
     assert line["flatters by (pp)"] == "+15.0 [+10.0, +20.0]"
+
+
+def test_a_long_footnote_is_broken_to_the_width_of_its_figure():
+    words = "mean ± SD over 3 seeds; " * 8
+    for width in (style.COLUMN, style.PAGE):
+        with style.context():
+            canvas, _ = style.sheet(1, 1, width, 2)
+            style.footnote(canvas, words)
+            canvas.draw_without_rendering()
+            box = canvas._supxlabel.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= canvas.bbox.x1
+
+
+def test_a_band_of_extremes_spans_all_seeds_and_stays_above_zero_where_they_do():
+    values = np.array([[1.0, 2.0], [2.0, 8.0], [30.0, 3.0]])
+    with style.context():
+        _, axes = style.sheet(1, 1, style.COLUMN, 2)
+        style.band(axes[0, 0], [0, 1], values, "black", extremes=True)
+        (filled,) = axes[0, 0].collections
+        corners = filled.get_paths()[0].vertices
+    assert corners[:, 1].min() == 1
+    assert corners[:, 1].max() == 30
+
+
+def test_panels_of_one_length_stay_within_a_hundred_percent():
+    with style.context():
+        _, axes = style.sheet(2, 1, style.COLUMN, 2)
+        axes[0, 0].plot([1, 2], [96, 99.5])
+        axes[1, 0].plot([1, 2], [41, 58])
+        level(axes[:, 0])
+    spans = [axis.get_ylim() for axis in axes[:, 0]]
+    assert [round(low) for low, _ in spans] == [80, 40]
+    assert np.allclose([high - low for low, high in spans], 1.02 * 20)
+
+
+def test_differences_are_paired_by_seed_and_leave_out_what_ends_far_away(tmp_path):
+    accs = {"CODA-P": (0.5, 0.3), "DualPrompt": (0.52, 0.32), "FT": (0.1, 0.1)}
+    place = [(case, seed, f"{case}-{seed}") for case in accs for seed in (1, 0)]  # seeds in another order than stored
+    rows = [{"run_id": run, "spec": "methods", "case": case, "seed": seed, "data": "dots"} for case, seed, run in place]
+    points = [
+        {"run_id": run, "step": step, "task": 0, "accuracy": accs[case][seed]}
+        for case, seed, run in place
+        for step in (1, 2)
+    ]
+    pd.DataFrame(points).astype({"run_id": "category"}).to_parquet(tmp_path / "curves.parquet")
+    with style.context():
+        canvas = differences(Tables(pd.DataFrame(rows), tmp_path))
+    lines = {line.get_label(): line.get_ydata() for line in canvas.axes[0].lines}
+    assert set(lines) == {"CODA-P", "DualPrompt"}
+    assert np.allclose(lines["DualPrompt"], 2)
+    bands = [collection.get_paths()[0].vertices[:, 1] for collection in canvas.axes[0].collections]
+    assert all(np.ptp(band) < 1e-6 for band in bands)  # the same difference in both seeds
