@@ -71,6 +71,7 @@ def check(part: Part, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]
             continue
         fitted, fits = fit(value, parameter.annotation)
         if not fits:
-            problems.append(f"{part.kind}.{key} is {value!r}, but must be of type {parameter.annotation}.")
+            many = " For several values write a spec with a grid." if isinstance(value, list) else ""
+            problems.append(f"{part.kind}.{key} is {value!r}, but must be of type {parameter.annotation}.{many}")
         settings[key] = fitted
     return settings, problems

@@ -40,7 +40,9 @@ def targets(target: str) -> list[tuple[str, str]]:
     if target.endswith((".yaml", ".yml")):
         raise Problem(f"'{target}' is a file; a target is all, PAPER or PAPER/SPEC. Papers: {', '.join(papers())}.")
     if not specs(paper):
-        raise Problem(f"There is no paper '{paper}'.{nearest(paper, papers())} Targets: all, {', '.join(papers())}.")
+        holding = [f"{name}/{paper}" for name in papers() if paper in specs(name)]
+        meant = f" Did you mean {' or '.join(holding)}?" if holding else nearest(paper, papers())
+        raise Problem(f"There is no paper '{paper}'.{meant} Targets: all, {', '.join(papers())}.")
     if spec and spec not in specs(paper):
         raise Problem(f"{paper} has no spec '{spec}'.{nearest(spec, specs(paper))} Specs: {', '.join(specs(paper))}.")
     return [(paper, spec)] if spec else [(paper, name) for name in specs(paper)]

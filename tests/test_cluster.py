@@ -127,6 +127,8 @@ def test_the_profiles_that_come_with_it_are_whole(name: str) -> None:
     ("content", "words"),
     [
         ({"partion": "x"}, ("'partion' is no key of a profile", "Did you mean 'partition'?", "Allowed: time")),
+        ({"gpus-per-node": 2, "mem": 4}, ("Here it is called 'gpus'", "Here it is called 'memory'")),
+        ({"memory": "64GB"}, ("memory is '64GB'", "Give GB as a number, such as memory: 64.")),
         ({"time": 720}, ("time is 720", "of type str", "in quotes")),
         ({"time": "soon"}, ("time is 'soon'", "12:00:00")),
         ({"time": "0"}, ("at least a minute",)),

@@ -335,6 +335,7 @@ def test_the_command_line_says_what_it_wrote(
     ("words", "told"),
     [
         ("stabilty_gap", "There is no paper 'stabilty_gap'. Did you mean 'stability_gap'?"),
+        ("task_incremental", "There is no paper 'task_incremental'. Did you mean stability_gap/task_incremental?"),
         ("scole/cycel", "Did you mean 'cycle'?"),
         ("scole --tier full", "No results of scole are stored at tier full. Stored: scole at smoke. Make them: "),
         ("l2m", "No results of l2m are stored. Make them: replicate run l2m --tier smoke."),

@@ -81,6 +81,14 @@ class Profile:
 KEYS = {f.name: f for f in dataclasses.fields(Profile) if f.name != "name"}
 SMALLEST = {"cpus": 1, "nodes": 1, "processes": 1, "workers": 1, "gpus": 0, "parallel": 1, "runs_per_job": 1, "requeues": 0,
             "memory": 0.1, "save_minutes": 0.01, "status_seconds": 0.5, "minutes_per_job": 0}  # fmt: skip
+HINTS = {
+    "time": " Put times in quotes: YAML reads 12:00 as a number.",
+    "memory": " Give GB as a number, such as memory: 64.",
+}
+SBATCH = {  # options of sbatch that have another name here
+    "gpus_per_node": "gpus", "gpus_per_task": "gpus", "gres": "gpus", "mem": "memory", "cpus_per_task": "cpus",
+    "ntasks": "processes", "ntasks_per_node": "processes", "mail_user": "mail", "mail_type": "mail_on",
+}  # fmt: skip
 
 
 def names() -> list[str]:
@@ -114,7 +122,7 @@ def load(name: str | None) -> Profile:
 def _wrong(content: dict[str, Any]) -> list[str]:
     """Everything wrong with the keys and values of a profile."""
     found = [
-        f"'{key}' is no key of a profile.{nearest(str(key), KEYS)} Allowed: {', '.join(KEYS)}."
+        f"'{key}' is no key of a profile.{_meant(str(key))} Allowed: {', '.join(KEYS)}."
         for key in content
         if key not in KEYS
     ]
@@ -122,11 +130,16 @@ def _wrong(content: dict[str, Any]) -> list[str]:
         found.append("time is missing, the time limit of a job, such as time: '04:00:00'.")
     for key, value in content.items():
         if key in KEYS and not _fits(value, str(KEYS[key].type)):
-            hint = " Put times in quotes: YAML reads 12:00 as a number." if key == "time" else ""
-            found.append(f"{key} is {value!r}, but must be of type {KEYS[key].type}.{hint}")
+            found.append(f"{key} is {value!r}, but must be of type {KEYS[key].type}.{HINTS.get(key, '')}")
         elif key in SMALLEST and value is not None and value < SMALLEST[key]:
             found.append(f"{key} is {value}, but must be at least {SMALLEST[key]}.")
     return found or _impossible(content)
+
+
+def _meant(key: str) -> str:
+    """The key that an option of sbatch stands for, or the nearest one."""
+    plain = key.replace("-", "_")
+    return f" Here it is called '{SBATCH[plain]}'." if plain in SBATCH else nearest(key, KEYS)
 
 
 def _fits(value: Any, annotation: str) -> bool:

@@ -35,7 +35,8 @@ def impossible(spec: RunSpec) -> list[str]:
     epochs = spec.optimiser.settings.get("epochs")
     if epochs is not None and spec.budget.epochs not in (None, epochs):
         found.append(
-            f"optimiser.epochs is {epochs}, but budget.epochs is {spec.budget.epochs}: the schedule counts them. Give one number."
+            f"optimiser.epochs is {epochs}, but budget.epochs is {spec.budget.epochs}: the schedule counts them. "
+            f"Give both: budget.epochs={spec.budget.epochs} optimiser.epochs={spec.budget.epochs}."
         )
     return found
 
