@@ -75,6 +75,14 @@ class Stillborn(Learner):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Long(Learner):
+    """Takes two seconds for an update."""
+
+    def update(self, batch):
+        time.sleep(2)
+        return super().update(batch)
+
+
 class Slow(Learner):
     """Takes its time, unless a file says that it may live."""
 
@@ -280,6 +288,19 @@ def test_stopped_by_the_user_saves_and_goes_on(paper: Write, own: Path, forked: 
         assert 0 < status["updates"] < 300
     own.touch()
     assert len(launched(requests).done) == 2
+
+
+@pytest.mark.parametrize(("patience", "saved"), [(0.1, False), (30.0, True)])
+def test_a_run_that_is_asked_to_stop_has_the_patience_of_the_settings(
+    paper: Write, own: Path, forked: None, patience: float, saved: bool
+) -> None:
+    paper("long", {**TOY, "run": {**TOY["run"], "learner": {"name": "own_learners.Long"}}})
+    (request,) = expanded()
+    folder = runs_dir() / request.run_id
+    settings = Settings(workers=1, device="cpu", patience=patience)
+    begun = (folder / "provenance.json").exists
+    assert run_local([request], settings, {request.run_id: 12}, quiet=True, stop=begun).stopped
+    assert (folder / "checkpoint.pt").exists() == saved
 
 
 def test_spawned_workers_find_a_learner_of_ones_own(own: Path, tmp_path: Path) -> None:
