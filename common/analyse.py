@@ -86,8 +86,7 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
         return folder
     with lock.held(folder.path) as still_held, sitting(folder) as status:
         clock = Clock(status["seconds"])
-        status |= {"sittings": status["sittings"] + 1, "updates": 0, "total": 1}
-        folder.write_status(**status)
+        status |= {"updates": 0, "total": 1}
 
         def alive() -> None:
             if clock.report_now(place.status_seconds):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from common.errors import Busy, Problem
 from common.writers import STALE_SECONDS, gone, this_process
 
 Check = Callable[[], None]
+BEAT = STALE_SECONDS / 10  # seconds between two signs of life
 
 
 @contextlib.contextmanager
@@ -21,8 +23,9 @@ def held(folder: Path) -> Iterator[Check]:
     """The folder's lock, for the length of a `with` block; gives a function that raises Busy once it is another's.
 
     Errors: Busy when a living process holds it. A lock is taken over when its owner is certainly gone: a dead process of
-    this host, an earlier start of this very job, a job that SLURM does not run any more; or when its run has not reported
-    for ten minutes on another host. An owner that was only cut off finds its lock taken before it writes again.
+    this host, an earlier start of this very job, a job that SLURM does not run any more; or when on another host nobody has
+    touched it for ten minutes, which its owner does every minute, also while its run has nothing to say (data are loaded, a
+    task begins). An owner that was only cut off finds its lock taken before it writes again.
     """
     path = folder / "lock"
     _make(folder)
@@ -40,11 +43,22 @@ def held(folder: Path) -> Iterator[Check]:
         if _owner(path).get("token") != mine["token"]:
             raise Busy(f"Run {folder.name} was taken over by another process; this one stops and writes nothing more.")
 
+    over = threading.Event()
+    threading.Thread(target=_touch, args=(path, mine["token"], over), daemon=True).start()
     try:
         yield check
     finally:
+        over.set()
         if _owner(path).get("token") == mine["token"]:
             path.unlink(missing_ok=True)
+
+
+def _touch(path: Path, token: str, over: threading.Event) -> None:
+    """Nothing; until it is over, the lock is touched now and then as long as it is ours. It ends with its process."""
+    while not over.wait(BEAT):
+        with contextlib.suppress(OSError):
+            if _owner(path).get("token") == token:
+                os.utime(path)
 
 
 def _make(folder: Path) -> None:

@@ -59,8 +59,8 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
     with ranks.led(lock.held(folder.path)) as still_held:
         if ranks.told(folder.done()):  # by another process, between our look and our lock
             return folder
-        with sitting(folder, ranks.lead) as status:
-            carry_out(Run(spec, place, folder, status, ranks, still_held))
+        with ranks.led(sitting(folder)) as status:
+            carry_out(Run(spec, place, folder, ranks.told(status), ranks, still_held))
     return folder
 
 
@@ -147,7 +147,6 @@ class Run:
             introduce(folder, spec, self.stream, str(fabric.device), ranks.world, together)
         self.facts = Facts(self.trace, self.cursor.updates)
         self.clock = Clock(status["seconds"], together)
-        status["sittings"] += 1
         status["redone"] += max(0, status["updates"] - self.cursor.updates)  # what a sudden death had cost
         status["total"] = int(self.trace.ends[-1])
         self.report()

@@ -36,6 +36,7 @@ class Settings:
     """workers: processes (None: one a core). device: cpu, cuda or auto. save_minutes: most work that a kill can cost.
 
     again: a run whose process died is taken up again, as long as it gets on (the loop counts its starts).
+    patience: seconds that workers have to save and leave once they are asked to stop; then they are killed.
     together: runs that are carried out as one batch: "auto", "off", or the most of them (common/together.py).
     """
 
@@ -45,4 +46,5 @@ class Settings:
     status_seconds: float = 2.0
     threads: int = 1
     again: bool = False
+    patience: float = 60.0
     together: How = "auto"

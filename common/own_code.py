@@ -8,6 +8,7 @@ from pathlib import Path
 
 from common.files import sha256_bytes
 from common.registry import KINDS, REGISTRY
+from common.signatures import imported_from
 
 
 def own_version(tree: ast.Module, path: str) -> str:
@@ -30,13 +31,12 @@ def _closure(module: str, met: dict[str, bytes]) -> dict[str, bytes]:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         return met
-    origin = Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
-    if origin is None:
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return met
-    met[module] = origin.read_bytes()
+    met[module] = Path(spec.origin).read_bytes()
     for node in ast.walk(ast.parse(met[module])):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+        if isinstance(node, ast.ImportFrom) and (origin := imported_from(node, spec.parent)):
+            for name in (origin, *(f"{origin}.{alias.name}" for alias in node.names)):
                 _closure(name, met)
         elif isinstance(node, ast.Import):
             for alias in node.names:

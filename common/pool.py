@@ -156,7 +156,7 @@ class Pool:
             if self.outcome.stopped and process.pid:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + self.settings.patience
         for process, _ in self.workers:
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():

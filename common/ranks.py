@@ -76,7 +76,7 @@ class Ranks:
 
     @contextlib.contextmanager
     def led(self, held: contextlib.AbstractContextManager[Any]) -> Iterator[Any]:
-        """On the lead the block of `held` (a lock); the others enter after it. What refuses the lead refuses all."""
+        """On the lead the block of `held` (a lock, a sitting); the others enter after it. What refuses the lead refuses all."""
         with contextlib.ExitStack() as stack:
             given = refused = None
             if self.lead:

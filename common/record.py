@@ -75,15 +75,22 @@ class RunFolder:
         """state ("missing", "running", "interrupted", "failed" or "done"), updates, total, seconds, host, pid, error;
         sittings (times it was taken up), redone (updates that sudden deaths cost, as far as they had been reported).
 
-        A run that says "running" but whose process is gone (or, on another host, silent for ten minutes) is
-        "interrupted": the next `replicate run` resumes it.
+        A run that says "running" but whose process is gone (or, on another host, without a sign of life
+        for ten minutes) is "interrupted": the next `replicate run` resumes it.
         """
         status = self._status()
         if status is None:
             return {"state": "missing", "updates": 0, "total": 0}
-        if status["state"] == "running" and not alive(status):
+        if status["state"] == "running" and not alive(status, self._touched()):
             status["state"] = "interrupted"
         return status
+
+    def _touched(self) -> float:
+        """When its writer last touched the lock, as it does also while it has nothing to report; 0 without a lock."""
+        try:
+            return (self.path / "lock").stat().st_mtime
+        except OSError:
+            return 0.0
 
     def _status(self) -> dict[str, Any] | None:
         """What status.json holds, None when there is none."""

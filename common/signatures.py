@@ -74,13 +74,23 @@ def _inherited(tree: ast.Module, node: ast.ClassDef, path: str) -> dict[str, Par
     base = getattr(node.bases[0], "id", "") if node.bases else ""
     if any(isinstance(n, ast.ClassDef) and n.name == base for n in tree.body):
         return parameters(tree, base, path)
+    spec = importlib.util.find_spec(path.rpartition(".")[0])
     for statement in tree.body:
-        if isinstance(statement, ast.ImportFrom) and statement.module:
+        if isinstance(statement, ast.ImportFrom):
+            module = imported_from(statement, spec.parent if spec else None)
             for name in statement.names:
-                if (name.asname or name.name) == base and statement.module.split(".")[0] not in OTHER_ROOTS:
-                    origin = f"{statement.module}.{name.name}"
+                if (name.asname or name.name) == base and module and module.split(".")[0] not in OTHER_ROOTS:
+                    origin = f"{module}.{name.name}"
                     return parameters(source(origin), name.name, origin)
     return {}
+
+
+def imported_from(node: ast.ImportFrom, package: str | None) -> str:
+    """Dotted name of the module that a `from ... import` in a module of that package means; empty above its top."""
+    try:
+        return importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+    except ImportError:
+        return ""
 
 
 def _default(node: ast.expr, name: str, path: str) -> Any:

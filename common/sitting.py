@@ -13,23 +13,23 @@ class Stopped(Exception):
 
 
 @contextlib.contextmanager
-def sitting(folder: RunFolder, lead: bool = True) -> Iterator[dict[str, Any]]:
+def sitting(folder: RunFolder) -> Iterator[dict[str, Any]]:
     """The status of a run under way, for the length of a `with` block; what ends the block is written into it.
 
-    lead: whether this process writes. updates, seconds, sittings and redone go on from earlier sittings.
+    It is written before anything is loaded, so that a death there counts as a start too. updates, total, seconds, sittings
+    and redone go on from earlier sittings.
     """
-    before, kept = folder.status(), ("updates", "seconds", "sittings", "redone")
-    status = {key: before.get(key, 0) for key in kept} | {"state": "running", "total": 0}
+    before, kept = folder.status(), ("updates", "total", "seconds", "sittings", "redone")
+    status = {key: before.get(key, 0) for key in kept} | {"state": "running"}
     try:
-        status["starts"] = folder.starts() + 1
+        status |= {"starts": folder.starts() + 1, "sittings": status["sittings"] + 1}
+        folder.write_status(**status)
         yield status
     except Busy:  # another process has the folder now: nothing of ours is written any more
         raise
     except (Stopped, KeyboardInterrupt):
-        if lead:
-            folder.write_status(**status | {"state": "interrupted"})
+        folder.write_status(**status | {"state": "interrupted"})
         raise
     except BaseException as error:
-        if lead:
-            folder.write_status(**status | {"state": "failed", "error": f"{type(error).__name__}: {error}"})
+        folder.write_status(**status | {"state": "failed", "error": f"{type(error).__name__}: {error}"})
         raise

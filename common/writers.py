@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-STALE_SECONDS = 600  # a run on another host that has not reported for this long counts as lost
+STALE_SECONDS = 600  # a run on another host that has given no sign of life for this long counts as lost
 
 
 def this_process() -> dict[str, Any]:
@@ -48,9 +48,10 @@ def _started(pid: int) -> str | None:
     return f"{boot} {ticks}"
 
 
-def alive(status: dict[str, Any]) -> bool:
-    """Whether the writer of a status lives, as far as can be told: by its process here, by its last word elsewhere."""
+def alive(status: dict[str, Any], touched: float) -> bool:
+    """Whether the writer of a status lives, as far as can be told: by its process here, elsewhere by its last word or by when
+    it touched its lock."""
     ended = gone(status)
     if ended is None:
-        return time.time() - status.get("written", 0) < STALE_SECONDS
+        return time.time() - max(status.get("written", 0), touched) < STALE_SECONDS
     return not ended

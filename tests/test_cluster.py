@@ -20,6 +20,7 @@ from common import scheduler, specfiles, sweep, verbs
 from common.cli import main
 from common.cluster import job, profile, snapshot, states, submission
 from common.errors import Problem
+from common.outcome import Settings
 from common.places import cluster_dir, runs_dir
 from common.record import RunFolder
 from common.spec import RunSpec
@@ -153,6 +154,15 @@ def test_a_wrong_profile_is_refused_in_plain_words(
         profile.load(profiles(**content))
     assert all(word in str(refused.value) for word in words), str(refused.value)
     assert "mine.yaml" in str(refused.value)
+
+
+@pytest.mark.parametrize(("lead", "patience"), [(600, 580), (120, 100), (60, 40), (30, 15), (0, 5)])
+def test_runs_have_the_time_between_signal_and_limit_to_save_less_what_queueing_again_takes(
+    lead: int, patience: float
+) -> None:
+    kind = profile.Profile("p", "02:00:00", signal=f"USR2@{lead}")
+    made = submission.new(kind, Path("code"), ["replicate", "run"])
+    assert Settings(**made.settings).patience == patience
 
 
 def test_everything_wrong_with_profile_and_target_is_said_at_once(

@@ -30,7 +30,7 @@ MAY: dict[str, set[str]] = {
     "common.registry": set(),
     "common.fit": set(),
     "common.signatures": set(),
-    "common.own_code": {"common.registry"},
+    "common.own_code": {"common.registry", "common.signatures"},
     "common.parts": {"common.registry", "common.fit", "common.signatures", "common.own_code"},
     "common.spec": {"common.parts"},
     "common.limits": {"common.spec", "common.parts"},

@@ -19,7 +19,7 @@ from common.cli import main
 from common.launch import run_local
 from common.outcome import Outcome, Settings
 from common.places import ROOT, runs_dir
-from common.record import RunFolder
+from common.record import MOST_STARTS, RunFolder
 from tests.helpers import SMALL, stored
 
 Write = Callable[..., Path]
@@ -64,6 +64,23 @@ class Lonely(Learner):
         if sum(type(one) is Lonely for one in gc.get_objects()) > 1:  # isinstance would follow a dead proxy
             raise MemoryError("I am not alone")
         super().begin(task)
+
+
+class Stillborn(Learner):
+    """Is killed before it is there, as by loading more than the memory holds."""
+
+    def __init__(self, setup):
+        with open(os.environ["MAY_LIVE"], "a") as file:
+            file.write("born ")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Long(Learner):
+    """Takes two seconds for an update."""
+
+    def update(self, batch):
+        time.sleep(2)
+        return super().update(batch)
 
 
 class Slow(Learner):
@@ -138,6 +155,24 @@ def test_a_worker_that_dies_and_a_learner_that_raises_fail_alone(
     assert sorted(said["done"]) == sorted([ids["killed"], ids["raises"]])
     assert sorted(said["before"]) == sorted([ids["fine"], ids["er"]])
     assert before == {c: (runs_dir() / ids[c] / "trace.npz").stat().st_mtime_ns for c in ("fine", "er")}
+
+
+def test_a_run_that_dies_while_it_is_loaded_is_not_taken_up_for_ever(paper: Write, own: Path, forked: None) -> None:
+    paper("born", {**TOY, "cases": {"dead": {"learner": {"name": "own_learners.Stillborn"}}, "fine": {}}})
+    requests = expanded()
+    ids = by_case(requests)
+
+    def born() -> int:
+        return len(own.read_text().split()) if own.exists() else 0
+
+    settings = Settings(workers=1, device="cpu", again=True)  # as in a cluster's job
+    outcome = run_local(
+        requests, settings, dict.fromkeys(ids.values(), 12), quiet=True, stop=lambda: born() > MOST_STARTS
+    )
+    assert (outcome.stopped, born(), outcome.done) == (False, MOST_STARTS, [ids["fine"]])
+    assert "was started 5 times and died each time before it had saved anything" in outcome.failed[ids["dead"]]
+    (row,) = [row for row in verbs.status("toy", "smoke") if row["case"] == "dead"]
+    assert (row["state"], row["updates"], row["sittings"]) == ("failed", 0, 5)
 
 
 def test_runs_of_the_pool_equal_runs_alone(paper: Write, forked: None, tmp_path: Path, monkeypatch: Any) -> None:
@@ -253,6 +288,19 @@ def test_stopped_by_the_user_saves_and_goes_on(paper: Write, own: Path, forked: 
         assert 0 < status["updates"] < 300
     own.touch()
     assert len(launched(requests).done) == 2
+
+
+@pytest.mark.parametrize(("patience", "saved"), [(0.1, False), (30.0, True)])
+def test_a_run_that_is_asked_to_stop_has_the_patience_of_the_settings(
+    paper: Write, own: Path, forked: None, patience: float, saved: bool
+) -> None:
+    paper("long", {**TOY, "run": {**TOY["run"], "learner": {"name": "own_learners.Long"}}})
+    (request,) = expanded()
+    folder = runs_dir() / request.run_id
+    settings = Settings(workers=1, device="cpu", patience=patience)
+    begun = (folder / "provenance.json").exists
+    assert run_local([request], settings, {request.run_id: 12}, quiet=True, stop=begun).stopped
+    assert (folder / "checkpoint.pt").exists() == saved
 
 
 def test_spawned_workers_find_a_learner_of_ones_own(own: Path, tmp_path: Path) -> None:

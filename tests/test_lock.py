@@ -183,6 +183,42 @@ def test_a_killed_holder_leaves_a_lock_that_the_next_one_takes(tmp_path: Path) -
         pass
 
 
+def test_the_lock_of_a_silent_run_on_another_host_stays_its_own_until_its_process_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "STALE_SECONDS", 1.0)
+    monkeypatch.setattr(lock, "BEAT", 0.05)
+    child = os.fork()
+    if not child:
+        with lock.held(tmp_path):
+            time.sleep(60)  # it loads data, say
+    try:
+        monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")  # the child has the name it had
+        while not (tmp_path / "lock").exists():
+            time.sleep(0.01)
+        time.sleep(2.0)
+        with pytest.raises(Busy, match=f"process {child} on"), lock.held(tmp_path):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    time.sleep(1.0)
+    with lock.held(tmp_path):
+        assert json.loads((tmp_path / "lock").read_text())["host"] == "elsewhere"
+
+
+def test_an_owner_that_was_cut_off_does_not_touch_the_lock_of_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "BEAT", 0.01)
+    with lock.held(tmp_path):
+        path = left(tmp_path, host="n3", pid=1)
+        time.sleep(0.1)  # what was under way is over
+        os.utime(path, (7, 7))
+        time.sleep(0.1)
+        assert path.stat().st_mtime == 7
+
+
 # --- jobs of a cluster ---------------------------------------------------------------------------------------
 
 

@@ -277,6 +277,19 @@ def test_a_run_that_dies_again_and_again_without_getting_on_counts_as_failed(sma
     assert seen[0] > 1  # from the checkpoint
 
 
+def test_a_run_says_that_it_is_under_way_before_anything_is_loaded(
+    small: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = small("er")
+    folder, build, seen = RunFolder(runs_dir() / spec.run_id), loop.build, []
+    monkeypatch.setattr(loop, "build", lambda *given: seen.append(folder.status()) or build(*given))
+    for at in (1, 6):
+        with pytest.raises(loop.Stopped):
+            loop.run(spec, loop.Place(stop=lambda at=at: folder.status()["updates"] == at, status_seconds=0))
+    told = [[one[key] for key in ("state", "updates", "total", "sittings", "starts")] for one in seen]
+    assert told == [["running", 0, 0, 1, 1], ["running", 2, 36, 2, 1]]
+
+
 def test_a_learner_may_have_an_exam_of_its_own(
     small: Callable[..., RunSpec], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from common import parts
 from common.errors import Problem
+from common.own_code import own_files
 from common.parts import check, find, fit
 from common.places import ROOT
 from common.signatures import REQUIRED
@@ -151,6 +152,46 @@ def test_edited_code_of_ones_own_is_another_version_unless_it_states_one(
         versions.append(find("learner", "own_edited.Mine").version)
     assert len(set(versions)) == 3
     assert versions[2] == versions[3] == "3"
+
+
+RELATIVE = {
+    "__init__.py": "",
+    "bases.py": "class Base:\n    def __init__(self, setup, *, rate: float = 0.5): ...\n",
+    "deep/__init__.py": "",
+    "deep/mine.py": "from . import numbers\nfrom .. import shared\nfrom ..bases import Base as B\n\n\nclass Mine(B): ...\n",
+    "deep/numbers.py": "ONE = 1\n",
+    "shared.py": "from .deep.more import TWO\n",
+    "deep/more.py": "TWO = 2\n",
+}
+
+
+@pytest.mark.parametrize("edited", ["bases.py", "deep/numbers.py", "shared.py", "deep/more.py"])
+def test_what_a_part_of_ones_own_imports_relatively_is_followed(
+    tmp_path: Path, edited: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    package = f"own_{edited.removesuffix('.py').replace('/', '_')}"  # one for each test: an imported one stays imported
+    for name, text in RELATIVE.items():
+        (tmp_path / package / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / package / name).write_text(text)
+    learner = f"{package}.deep.mine.Mine"
+    before = find("learner", learner)
+    assert set(before.parameters) == {"rate"}
+    assert set(own_files(learner)) == {f"{package}/{name}" for name in RELATIVE}
+    (tmp_path / package / edited).write_text(RELATIVE[edited] + "# edited\n")
+    find.cache_clear()
+    assert find("learner", learner).version != before.version
+
+
+def test_a_relative_import_of_a_file_that_is_in_no_package_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_lone.py").write_text(
+        "try:\n    from .kit import X\nexcept ImportError:\n    X = 1\n\n\nclass Mine: ...\n"
+    )
+    assert set(own_files("own_lone.Mine")) == {"own_lone.py"}
+    assert find("learner", "own_lone.Mine").parameters == {}
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,10 @@ def test_states(tmp_path: Path) -> None:
     assert status(tmp_path, started="another boot 17")["state"] == "interrupted"
     assert status(tmp_path, host="elsewhere", pid=gone.pid)["state"] == "running"
     assert status(tmp_path, host="elsewhere", written=time.time() - STALE_SECONDS - 1)["state"] == "interrupted"
+    (tmp_path / "lock").touch()  # by a writer that has nothing to report for long
+    assert status(tmp_path, host="elsewhere", written=time.time() - STALE_SECONDS - 1)["state"] == "running"
+    os.utime(tmp_path / "lock", (0, 0))
+    assert status(tmp_path, host="elsewhere", written=time.time() - STALE_SECONDS - 1)["state"] == "interrupted"
     assert not RunFolder(tmp_path).done()
     assert status(tmp_path, state="done")["state"] == "done"
     assert RunFolder(tmp_path).done()

@@ -77,6 +77,11 @@ class Profile:
         """120 of USR2@120."""
         return int(self.signal.partition("@")[2])
 
+    @property
+    def patience(self) -> float:
+        """Seconds of these that runs have to save in; the rest is for the job to be queued again."""
+        return max(5.0, self.signal_seconds / 2, self.signal_seconds - 20.0)
+
 
 KEYS = {f.name: f for f in dataclasses.fields(Profile) if f.name != "name"}
 SMALLEST = {"cpus": 1, "nodes": 1, "processes": 1, "workers": 1, "gpus": 0, "parallel": 1, "runs_per_job": 1, "requeues": 0,

@@ -74,6 +74,7 @@ def new(profile: Profile, code: Path, command: list[str]) -> Submission:
         "device": profile.device,
         "save_minutes": profile.save_minutes,
         "status_seconds": profile.status_seconds,
+        "patience": profile.patience,
     }
     return Submission(name, now, profile.name, str(code), command, settings, profile.processes)
 
