@@ -102,25 +102,6 @@ def _check_drawings(paper: str) -> None:
         raise Problem(*(f"{path}, {name}: {paper} has no spec '{spec}'.{nearest(spec, known)}" for name, spec in wrong))
 
 
-def summary(
-    target: str, tier: str, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
-) -> list[dict[str, Any]]:
-    """Mean metrics over seeds, in percent, one row a spec and case of the target."""
-    rows = []
-    for paper in papers_of(target):
-        runs = tables(target if "/" in target else paper, tier, overrides, seeds, case).runs
-        for key, wanted in (("spec", [target.partition("/")[2]] if "/" in target else None), ("seed", seeds)):
-            runs = runs if wanted is None or runs.empty else runs[runs[key].isin(wanted)]
-        runs = runs if case is None or runs.empty else runs[runs["case"] == case]
-        shown = [name for name in ("acc", "forg", "min_acc", "wc_acc", "wf10") if name in runs]
-        for (spec, name), own in runs.groupby(["spec", "case"], dropna=False) if len(runs) else ():
-            means = {column: round(100 * float(own[column].mean()), 1) for column in shown}
-            unnamed = name != name or (overrides and "data" in overrides)  # cases may be named after their own data
-            known = {"data": ", ".join(sorted(own["data_title"].unique())), "seeds": sorted(set(own["seed"].tolist()))}
-            rows.append({"spec": f"{paper}/{spec}", "case": "" if unnamed else name, **known, **means})
-    return rows
-
-
 def tables(
     target: str,
     tier: str,

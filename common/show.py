@@ -194,9 +194,10 @@ def outcome(value: dict[str, Any]) -> str:
 
 
 def _means(row: dict[str, Any]) -> str:
-    named = ("spec", "case", "data", "seeds")
+    named = ("spec", "case", "data", "seeds", "settings")
     metrics = [f"{name} {value}" for name, value in row.items() if name not in named and value == value]
-    what = " ".join(filter(None, (row["spec"], row["case"])))
+    settings = (f"{name}={value}" for name, value in row["settings"].items())
+    what = " ".join(filter(None, (row["spec"], row["case"], *settings)))
     seeds = "one seed" if len(row["seeds"]) == 1 else f"mean over {len(row['seeds'])} seeds"
     return (
         f"{what} on {row['data']}: {', '.join(metrics) or 'nothing measured'} (percent, {seeds}; measured, not judged)"

@@ -7,9 +7,10 @@ from common.errors import Problem, Problems
 from common.outcome import Outcome, Settings
 from common.page.write import report
 from common.places import refuse_unwritable, runs_dir
-from common.reading import claims, claims_of, figures, show, summary, tables, write_verdicts
+from common.reading import claims, claims_of, figures, show, tables, write_verdicts
 from common.record import RunFolder
 from common.streams import data
+from common.summary import summary
 from common.sweep import TIERS, Request
 from common.targets import Overrides, Seeds, papers_of, rows_of, spec_names, updates_of
 

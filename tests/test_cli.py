@@ -15,6 +15,7 @@ from common.asked import folder_of
 from common.cli import VERBS, main
 from common.errors import Problem
 from common.files import read_json
+from common.outcome import Outcome
 from common.places import ROOT, results_dir, runs_dir
 from common.record import RunFolder
 from tests.helpers import SMALL
@@ -298,6 +299,20 @@ def test_some_seeds_of_a_spec_are_measured_and_not_judged(paper: Write, said: Ca
         r"^toy/one on scikit-learn digits .*: acc [\d.]+, .* \(percent, one seed; measured, not judged\)$", told, re.M
     )
     assert "nan" not in told
+
+
+def test_a_mean_is_over_seeds_alone_and_says_which_point_of_a_grid_it_is_of(
+    paper: Write, said: Callable[..., str]
+) -> None:
+    paper("one", {**TOY, "grid": {"optimiser.lr": [1e-9, 0.1], "model.hidden": [[12]]}})
+    for request in sweep.expand("toy/one", "smoke"):
+        loop.run(request.run)
+    rows = verbs.summary("toy/one", "smoke")
+    assert {row["settings"]["optimiser.lr"]: row["seeds"] for row in rows} == {"1e-09": [0, 1], "0.1": [0, 1]}
+    assert all(set(row["settings"]) == {"optimiser.lr"} for row in rows)
+    assert len({row["acc"] for row in rows}) == 2
+    told = show.outcome(vars(Outcome()) | {"claims": [], "summary": rows, "figures": [], "undrawn": None})
+    assert "toy/one optimiser.lr=0.1 on " in told
 
 
 @pytest.mark.parametrize("room", ["RUNS", "RESULTS"])
