@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from common import parts
+from common import parts, specfiles
 from common.reading import tables
 from common.targets import Overrides, Seeds, papers_of
+from common.variants import cases_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ def summary(
         runs = runs if case is None or runs.empty else runs[runs["case"] == case]
         shown = [name for name in METRICS if name in runs]
         for (spec, name), every in runs.groupby(["spec", "case"], dropna=False) if len(runs) else ():
-            unnamed = name != name or (overrides and "data" in overrides)  # cases may be named after their own data
+            unnamed = name != name or ("data" in (overrides or {}) and _after_its_data(paper, spec, tier, name))
             for settings, own in _points(every):
                 means = {column: round(100 * float(own[column].mean()), 1) for column in shown}
                 known = {
@@ -37,6 +38,12 @@ def summary(
                 }
                 rows.append({"spec": f"{paper}/{spec}", "case": "" if unnamed else name, **known, **means})
     return rows
+
+
+def _after_its_data(paper: str, spec: str, tier: str, case: str) -> bool:
+    """Whether a case may be named after its own data: it sets them, or it is the only one."""
+    cases = cases_of(specfiles.load(paper, spec), tier)
+    return len(cases) < 2 or "data" in cases.get(case, {})
 
 
 def _points(runs: "pd.DataFrame") -> "Iterator[tuple[dict[str, str], pd.DataFrame]]":

@@ -315,6 +315,16 @@ def test_a_mean_is_over_seeds_alone_and_says_which_point_of_a_grid_it_is_of(
     assert "toy/one optimiser.lr=0.1 on " in told
 
 
+def test_with_other_data_cases_keep_their_names_unless_they_are_named_after_their_data(paper: Write) -> None:
+    paper("methods", {**TOY, "seeds": 0, "cases": {"A": {}, "B": {"optimiser": {"lr": 0.1}}}})
+    paper("sets", {**TOY, "seeds": 0, "cases": {"Digits": {"data": "digits"}, "MNIST": {"data": "mnist"}}})
+    over = {"data": "digits", "optimiser.momentum": 0.5}
+    for request in sweep.expand("toy/methods", "smoke", over) + sweep.expand("toy/sets", "smoke", over, case="Digits"):
+        loop.run(request.run)
+    assert [row["case"] for row in verbs.summary("toy/methods", "smoke", over)] == ["A", "B"]
+    assert [row["case"] for row in verbs.summary("toy/sets", "smoke", over, case="Digits")] == [""]
+
+
 @pytest.mark.parametrize("room", ["RUNS", "RESULTS"])
 def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(
     room: str, paper: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
