@@ -68,7 +68,7 @@ def figures(
     case: str | None = None,
     quiet: bool = True,
 ) -> list[str]:
-    """Paths of the figures and tables of the target's papers, made anew from the stored traces.
+    """Paths of the tables of runs, figures and tables of the target's papers, made anew from the stored traces.
 
     Overridden settings, and seeds that the specs do not have, make figures of their own, of the target's runs alone.
     """
@@ -84,7 +84,7 @@ def figures(
             stored = tables(own, name, overrides, seeds, case, store=True)
             if not stored.runs.empty:
                 rows = _judged(paper, claims_of(paper), stored.runs, name) if stored.folder.name == name else []
-                made += report.make(paper, stored, rows, quiet)
+                made += [str(stored.folder / "runs.csv"), *report.make(paper, stored, rows, quiet)]
     return made
 
 
