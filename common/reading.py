@@ -68,7 +68,7 @@ def figures(
     case: str | None = None,
     quiet: bool = True,
 ) -> list[str]:
-    """Paths of the figures and tables of the target's papers, made anew from the stored traces.
+    """Paths of the tables of runs, figures and tables of the target's papers, made anew from the stored traces.
 
     Overridden settings, and seeds that the specs do not have, make figures of their own, of the target's runs alone.
     """
@@ -84,7 +84,7 @@ def figures(
             stored = tables(own, name, overrides, seeds, case, store=True)
             if not stored.runs.empty:
                 rows = _judged(paper, claims_of(paper), stored.runs, name) if stored.folder.name == name else []
-                made += report.make(paper, stored, rows, quiet)
+                made += [str(stored.folder / "runs.csv"), *report.make(paper, stored, rows, quiet)]
     return made
 
 
@@ -100,25 +100,6 @@ def _check_drawings(paper: str) -> None:
     wrong = [(name, spec) for name, item in items.items() for spec in item.needs if spec not in known]
     if wrong:
         raise Problem(*(f"{path}, {name}: {paper} has no spec '{spec}'.{nearest(spec, known)}" for name, spec in wrong))
-
-
-def summary(
-    target: str, tier: str, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
-) -> list[dict[str, Any]]:
-    """Mean metrics over seeds, in percent, one row a spec and case of the target."""
-    rows = []
-    for paper in papers_of(target):
-        runs = tables(target if "/" in target else paper, tier, overrides, seeds, case).runs
-        for key, wanted in (("spec", [target.partition("/")[2]] if "/" in target else None), ("seed", seeds)):
-            runs = runs if wanted is None or runs.empty else runs[runs[key].isin(wanted)]
-        runs = runs if case is None or runs.empty else runs[runs["case"] == case]
-        shown = [name for name in ("acc", "forg", "min_acc", "wc_acc", "wf10") if name in runs]
-        for (spec, name), own in runs.groupby(["spec", "case"], dropna=False) if len(runs) else ():
-            means = {column: round(100 * float(own[column].mean()), 1) for column in shown}
-            unnamed = name != name or (overrides and "data" in overrides)  # cases may be named after their own data
-            known = {"data": ", ".join(sorted(own["data_title"].unique())), "seeds": sorted(set(own["seed"].tolist()))}
-            rows.append({"spec": f"{paper}/{spec}", "case": "" if unnamed else name, **known, **means})
-    return rows
 
 
 def tables(

@@ -174,7 +174,7 @@ def reported(value: dict[str, Any]) -> str:
 
 
 def outcome(value: dict[str, Any]) -> str:
-    """What ran, the verdicts (or, of other settings and of seeds asked for, what was measured) and the figures."""
+    """What ran, the verdicts (none of other settings and of seeds asked for), what was measured, and the figures."""
     lines = [f"{len(value['done'])} runs done, {len(value['before'])} were done before, {len(value['failed'])} failed"]
     lines += [f"  {text}" for text in value["said"]]
     lines += [f"  under way elsewhere: {reason}" for reason in value["elsewhere"].values()]
@@ -183,8 +183,12 @@ def outcome(value: dict[str, Any]) -> str:
         lines.append("stopped; the same command goes on where it was")
     if value["claims"]:
         lines += ["", verdicts(value["claims"])]
-    if value["summary"]:
-        lines += ["", *map(_means, value["summary"])]
+    if value["summary"] and not value["brief"]:
+        judged = "" if value["claims"] else "; measured, not judged"
+        lines += ["", *(_means(row, judged) for row in value["summary"])]
+    tables = [os.path.relpath(path) for path in value["figures"] if os.path.basename(path) == "runs.csv"]
+    if tables:
+        lines += ["", f"every run with its settings and metrics: {', '.join(tables)}"]
     shown = [os.path.relpath(path) for path in value["figures"] if path.endswith((".png", ".md"))]
     if shown:
         lines += ["", "figures and tables (PDF and CSV beside them):", *(f"  {path}" for path in shown)]
@@ -193,13 +197,15 @@ def outcome(value: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _means(row: dict[str, Any]) -> str:
-    named = ("spec", "case", "data", "seeds")
+def _means(row: dict[str, Any], judged: str) -> str:
+    """The means of one row of the summary."""
+    named = ("spec", "case", "data", "seeds", "settings")
     metrics = [f"{name} {value}" for name, value in row.items() if name not in named and value == value]
-    what = " ".join(filter(None, (row["spec"], row["case"])))
+    settings = (f"{name}={value}" for name, value in row["settings"].items())
+    what = " ".join(filter(None, (row["spec"], row["case"], *settings)))
     seeds = "one seed" if len(row["seeds"]) == 1 else f"mean over {len(row['seeds'])} seeds"
     return (
-        f"{what} on {row['data']}: {', '.join(metrics) or 'nothing measured'} (percent, {seeds}; measured, not judged)"
+        f"{what} on {row['data']}: {', '.join(metrics) or 'what it measured is in runs.csv'} (percent, {seeds}{judged})"
     )
 
 

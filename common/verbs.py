@@ -7,9 +7,10 @@ from common.errors import Problem, Problems
 from common.outcome import Outcome, Settings
 from common.page.write import report
 from common.places import refuse_unwritable, runs_dir
-from common.reading import claims, claims_of, figures, show, summary, tables, write_verdicts
+from common.reading import claims, claims_of, figures, show, tables, write_verdicts
 from common.record import RunFolder
 from common.streams import data
+from common.summary import summary
 from common.sweep import TIERS, Request
 from common.targets import Overrides, Seeds, papers_of, rows_of, spec_names, updates_of
 
@@ -80,7 +81,8 @@ def run(
 ) -> dict[str, Any]:
     """Runs what is missing, resumes what was interrupted, then makes figures and verdicts.
 
-    Returns runs done now, done before, failed (id -> reason), whether it was stopped, verdict rows and figure paths.
+    Returns runs done now, done before, failed (id -> reason), whether it was stopped, rows of means and of verdicts, and paths
+    of tables and figures.
     """
     refuse_unwritable()
     requests = sweep.expand(target, tier, overrides, seeds, case)
@@ -95,14 +97,18 @@ def run(
 def _harvest(
     outcome: Outcome, target: str, tier: str, overrides: Overrides, seeds: Seeds, case: str | None, quiet: bool
 ) -> dict[str, Any]:
-    """The outcome of a launch with the verdicts and the figures; what was measured of other settings, or of seeds asked for."""
+    """The outcome of a launch with what was measured, the figures, and the verdicts of specs as they stand.
+
+    brief: whether it is of whole papers as they stand, whose means would be too many lines to print.
+    """
+    own = bool(overrides) or seeds is not None
     result: dict[str, Any] = vars(outcome) | {"figures": [], "claims": [], "summary": [], "undrawn": None}
+    result["brief"] = "/" not in target and not own
     if outcome.stopped:
         return result
     try:
-        if overrides or seeds is not None:  # a verdict on some of a spec's seeds would only alarm
-            result["summary"] = summary(target, tier, overrides, seeds, case)
-        else:
+        result["summary"] = summary(target, tier, overrides, seeds, case)
+        if not own:  # a verdict on some of a spec's seeds would only alarm
             result["claims"] = claims(target, tier, None, seeds, case)
         result["figures"] = figures(target, tier, overrides, seeds, case, quiet)
     except Problem as problem:

@@ -15,6 +15,7 @@ from common.asked import folder_of
 from common.cli import VERBS, main
 from common.errors import Problem
 from common.files import read_json
+from common.outcome import Outcome
 from common.places import ROOT, results_dir, runs_dir
 from common.record import RunFolder
 from tests.helpers import SMALL
@@ -298,6 +299,47 @@ def test_some_seeds_of_a_spec_are_measured_and_not_judged(paper: Write, said: Ca
         r"^toy/one on scikit-learn digits .*: acc [\d.]+, .* \(percent, one seed; measured, not judged\)$", told, re.M
     )
     assert "nan" not in told
+
+
+def test_a_mean_is_over_seeds_alone_and_says_which_point_of_a_grid_it_is_of(
+    paper: Write, said: Callable[..., str]
+) -> None:
+    paper("one", {**TOY, "grid": {"optimiser.lr": [1e-9, 0.1], "model.hidden": [[12]]}})
+    for request in sweep.expand("toy/one", "smoke"):
+        loop.run(request.run)
+    rows = verbs.summary("toy/one", "smoke")
+    assert {row["settings"]["optimiser.lr"]: row["seeds"] for row in rows} == {"1e-09": [0, 1], "0.1": [0, 1]}
+    assert all(set(row["settings"]) == {"optimiser.lr"} for row in rows)
+    assert len({row["acc"] for row in rows}) == 2
+    told = show.outcome(
+        vars(Outcome()) | {"claims": [], "summary": rows, "brief": False, "figures": [], "undrawn": None}
+    )
+    assert "toy/one optimiser.lr=0.1 on " in told
+
+
+def test_a_spec_as_it_stands_ends_with_what_it_measured_and_a_paper_with_where_its_table_lies(
+    paper: Write, said: Callable[..., str]
+) -> None:
+    paper("one", {**TOY, "cases": {"A": {}, "B": {"optimiser": {"lr": 0.1}}}})
+    for request in sweep.expand("toy/one", "smoke"):
+        loop.run(request.run)
+    told = said("run", "toy/one")
+    assert re.findall(r"^toy/one (\w) on .*: acc [\d.]+, .*2 seeds; measured, not judged\)$", told, re.M) == ["A", "B"]
+    assert "toy/smoke/runs.csv" in told
+    whole = said("run", "toy")
+    assert "acc" not in whole
+    assert "toy/smoke/runs.csv" in whole
+    assert [row["case"] for row in json.loads(said("run", "toy/one", "--json"))["summary"]] == ["A", "B"]
+
+
+def test_with_other_data_cases_keep_their_names_unless_they_are_named_after_their_data(paper: Write) -> None:
+    paper("methods", {**TOY, "seeds": 0, "cases": {"A": {}, "B": {"optimiser": {"lr": 0.1}}}})
+    paper("sets", {**TOY, "seeds": 0, "cases": {"Digits": {"data": "digits"}, "MNIST": {"data": "mnist"}}})
+    over = {"data": "digits", "optimiser.momentum": 0.5}
+    for request in sweep.expand("toy/methods", "smoke", over) + sweep.expand("toy/sets", "smoke", over, case="Digits"):
+        loop.run(request.run)
+    assert [row["case"] for row in verbs.summary("toy/methods", "smoke", over)] == ["A", "B"]
+    assert [row["case"] for row in verbs.summary("toy/sets", "smoke", over, case="Digits")] == [""]
 
 
 @pytest.mark.parametrize("room", ["RUNS", "RESULTS"])
