@@ -143,9 +143,9 @@ class Ranks:
             )
 
     def same(self, learner: "Learner") -> None:
-        """Nothing when all ranks have the same weights, to the last bit. Errors: Problem, on every rank."""
-        weights = b"".join(t.cpu().contiguous().view(torch.uint8).numpy().tobytes() for t in _tensors(learner.net))
-        self.agree("the weights", sha256_bytes(weights))
+        """Nothing when all ranks have the same weights and state, to the last bit. Errors: Problem, on every rank."""
+        self.agree("the weights", sha256_bytes(_content(dict(learner.net.state_dict()))))
+        self.agree(f"what {type(learner).__name__} remembers", sha256_bytes(_content(learner.get_extra_state())))
 
 
 def undivided(module: nn.Module) -> bool:
@@ -155,5 +155,11 @@ def undivided(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 
-def _tensors(net: nn.Module) -> list[Tensor]:
-    return [t.detach().reshape(-1) for t in net.state_dict().values()]
+def _content(value: Any) -> bytes:
+    """Tensors to the last bit, whichever device they are on, and what else there is, in its order."""
+    if isinstance(value, dict):
+        return b"".join(str(name).encode() + _content(one) for name, one in value.items())
+    if isinstance(value, Tensor):
+        plain = value.detach().cpu().reshape(-1).clone(memory_format=torch.contiguous_format)
+        return plain.view(torch.uint8).numpy().tobytes()
+    return repr(value).encode()

@@ -1,7 +1,9 @@
 """L2M's methods on toy worlds: every one runs, resumes to the bit, and does what it says it does."""
 
 import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +18,9 @@ from lightning import Fabric
 from common import analyse, checkpoint, loop, sweep
 from common.batches import Batches
 from common.build import build
+from common.errors import Problem
 from common.places import runs_dir
+from common.ranks import Ranks
 from common.record import RunFolder
 from papers.l2m.changes import Change
 from papers.l2m.collection import collect
@@ -227,7 +231,6 @@ def test_the_loss_of_keys_reaches_the_chosen_keys_alone(toy: None) -> None:
     by_name = dict(zip(learner.live, grads, strict=True))
     assert {name for name, g in by_name.items() if g is not None} == {"keys"}
     moved = by_name["keys"].abs().sum(1) > 0
-    assert torch.equal(moved, learner.state["taken"] > 0)
     others = dict(
         zip(
             learner.live,
@@ -239,13 +242,15 @@ def test_the_loss_of_keys_reaches_the_chosen_keys_alone(toy: None) -> None:
     tokens, there = learner.net.trunk.embed(x.x), learner.net.trunk.split(x.x)[-1]
     close = learner.closeness(tokens, there, learner.net.keys)
     torch.testing.assert_close(terms.stability, -0.5 * close.max(1).values.mean())
+    learner.update(x)
+    assert torch.equal(moved, learner.state["taken"] > 0)
 
 
 def test_the_count_penalty(toy: None) -> None:
     learner = built("L2M")
     tasks = learner.data.stream.tasks
-    count(learner.state, torch.tensor([[0], [0], [1], [0]]))
-    count(learner.state, torch.tensor([[1], [1], [1], [1]]))
+    count(learner.state, torch.tensor([3, 1, 0, 0, 0, 0]), 4)
+    count(learner.state, torch.tensor([0, 4, 0, 0, 0, 0]), 4)
     np.testing.assert_allclose(learner.state["taken"].numpy(), [0.375, 0.625, 0, 0, 0, 0])
     assert torch.equal(learner.state["weight"], torch.ones(6))  # of the first task
     learner.begin(tasks[1])
@@ -257,10 +262,10 @@ def test_the_count_penalty(toy: None) -> None:
         learner.net.keys[0] = learner.net.query(tokens, there).mean(0)  # nearest by far, but taken before
     learner.state["taken"] = torch.zeros(6)
     learner.state["batches"] = 0
-    learner.chosen(tokens, there)
-    assert float(learner.state["taken"][:2].sum()) == 0  # fresh keys
     before = learner.state["weight"].clone()
     learner.update(batch(learner, 1))
+    assert float(learner.state["taken"].sum()) == 1
+    assert float(learner.state["taken"][:2].sum()) == 0  # fresh keys
     assert torch.equal(learner.state["weight"], before)  # renewed at switches alone
     index = learner.modulation(tokens, there, None)[0].factors["query_A"][0]
     assert torch.equal(index, learner.net.modulator.query_A[:1, 0].expand_as(index))  # playing: plain cosine
@@ -294,6 +299,94 @@ def test_keys_of_pre_training_come_to_be_used_and_nothing_else_moves(toy: None) 
     for step in range(10):
         learner.update(batch(learner, 0, step))
     assert (learner.state["taken"] > 0).all()
+
+
+def keyed(case: str) -> Any:
+    """A learner that takes keys, in its first task; without dropout, which several processes cannot share."""
+    if case == "keys":
+        stream, learner = build(sweep.expand("toy/keys", "smoke")[-1].run, Fabric(accelerator="cpu", devices=1))
+        learner.begin(stream.tasks[0])
+        return learner
+    return built(case, {"learner.prompt_dropout": 0.0})
+
+
+@pytest.mark.parametrize("case", ["keys", "L2M", "L2P prompt"])
+def test_a_loss_that_is_only_asked_for_counts_no_keys(toy: None, case: str) -> None:
+    learner = keyed(case)
+    learner.update(batch(learner))
+    before = {name: value.clone() if name == "taken" else value for name, value in learner.state.items()}
+    for step in (1, 2):
+        learner.terms(learner.live, learner.state, batch(learner, 0, step))
+    assert torch.equal(learner.state["taken"], before["taken"])
+    assert learner.state["batches"] == before["batches"] == 1
+
+
+class Two(Ranks):
+    """One of two ranks that are threads of this process."""
+
+    def __init__(self, rank: int, meeting: threading.Barrier, told: list[Any]) -> None:
+        super().__init__()
+        self.rank, self.world, self.meeting, self.brought = rank, 2, meeting, told
+
+    def both(self, value: Any) -> list[Any]:
+        """What either rank brought."""
+        self.brought[self.rank] = value
+        self.meeting.wait(30)
+        found = list(self.brought)
+        self.meeting.wait(30)
+        return found
+
+    def any(self, flag: bool) -> bool:
+        return any(self.both(flag))
+
+    def told(self, value: Any) -> Any:
+        return self.both(value)[0]
+
+    def summed(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [one + other for one, other in zip(*self.both([t.clone() for t in tensors]), strict=True)]
+
+
+def shared(case: str, sizes: list[int]) -> list[Any]:
+    """The learners of two ranks after an update on a batch of each of those sizes, agreed upon before each and at the end."""
+    meeting, told = threading.Barrier(2), [None, None]
+    learners = [keyed(case), keyed(case)]
+
+    def learn(rank: int) -> None:
+        learner = learners[rank]
+        learner.ranks = Two(rank, meeting, told)
+        for step, size in enumerate(sizes):
+            learner.ranks.check(learner, batch(learner, 0, step, size))
+            learner.update(batch(learner, 0, step, size))
+        learner.ranks.same(learner)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(learn, (0, 1)))
+    return learners
+
+
+@pytest.mark.parametrize("case", ["keys", "L2M", "L2P prompt"])
+def test_ranks_count_the_keys_of_the_whole_batch_once(toy: None, case: str) -> None:
+    sizes = [16, 5, 1]  # in halves, uneven, and one sample that one of the ranks takes without weight
+    alone = keyed(case)
+    for step, size in enumerate(sizes):
+        alone.update(batch(alone, 0, step, size))
+    for learner in shared(case, sizes):
+        assert learner.state["batches"] == alone.state["batches"] == 3
+        assert torch.equal(learner.state["taken"], alone.state["taken"])
+
+
+def test_ranks_that_remember_different_things_are_refused(toy: None) -> None:
+    meeting, told = threading.Barrier(2), [None, None]
+    learners = [keyed("L2M"), keyed("L2M")]
+    learners[1].state["taken"][0] += 1e-6
+
+    def same_on(rank: int) -> str:
+        with pytest.raises(Problem) as refused:
+            Two(rank, meeting, told).same(learners[rank])
+        return str(refused.value)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert all("differ in what Pool remembers" in said for said in pool.map(same_on, (0, 1)))
 
 
 def test_l2p_takes_several_prompts_of_which_all_get_a_gradient(toy: None) -> None:

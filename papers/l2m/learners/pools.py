@@ -16,14 +16,13 @@ from common.learners.base import Setup
 from common.rng import generator
 from common.streams.stream import Task
 from papers.l2m.changes import Change
-from papers.l2m.learners.cloning import Cloning
-from papers.l2m.learners.keyed import closeness, count, rarity
+from papers.l2m.learners.keyed import Keyed, closeness, rarity
 from papers.l2m.modulators import modulator
 
 VERSION = 1
 
 
-class Pool(Cloning):
+class Pool(Keyed):
     """kind: of the modulators. pool: how many. top: how many a sample takes (prompts only: more than one). oracle: the task is
     known, the pool is cut into equal blocks, and tasks that are not of the stream are played by the frozen net.
     key_loss: weight of the keys' loss. key_times: how many times as fast keys learn. penalty: fresh keys for each task.
@@ -46,15 +45,14 @@ class Pool(Cloning):
         key_times: float = 1.0,
         clip: float = 0.25,
     ) -> None:
-        super().__init__(setup, clip)
+        super().__init__(setup, pool, clip)
         self.top, self.oracle, self.penalty, self.key_loss = top, oracle, penalty, key_loss
         self.net.requires_grad_(False)
         made = modulator(kind, pool, self.net, setup.seed, rank, scale, length, prompt_dropout)
         self.net.modulator = made.to(setup.data.device)
         drawn = generator(setup.seed, "keys").uniform(-1, 1, (pool, self.net.trunk.width))
         self.net.keys = nn.Parameter(torch.from_numpy(drawn).float().to(setup.data.device))
-        zeros = torch.zeros(pool, device=setup.data.device)
-        self.state |= {"taken": zeros, "batches": 0, "weight": torch.ones_like(zeros), "task": 0}
+        self.state |= {"weight": torch.ones(pool, device=setup.data.device), "task": 0}
         self.train_only({"keys": key_times})
 
     def begin(self, task: Task) -> None:
@@ -84,9 +82,8 @@ class Pool(Cloning):
             score = score.masked_fill(~self.block(own), -torch.inf)
         elif self.state["task"] and self.penalty:
             score = (score + 1) / 2 * self.state["weight"]
-        index = score.topk(self.top, dim=1).indices
-        count(self.state, index)
-        return self.taken(index, None), -self.key_loss * close.gather(1, index).mean()
+        self._index = score.topk(self.top, dim=1).indices
+        return self.taken(self._index, None), -self.key_loss * close.gather(1, self._index).mean()
 
     def taken(self, index: Tensor, on: Tensor | None) -> Change:
         """The change of samples that take those [B, top]."""
