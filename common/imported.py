@@ -23,30 +23,27 @@ def sources(module: str, ours: Callable[[str], bool], met: dict[str, bytes] | No
     if spec is None or not (spec.origin or "").endswith(".py"):
         return met
     met[module] = Path(str(spec.origin)).read_bytes()
-    package = module if spec.submodule_search_locations is not None else module.rpartition(".")[0]
     try:
         nodes = list(ast.walk(ast.parse(met[module])))
     except SyntaxError:  # whoever imports it says so
         return met
     for node in nodes:
-        for name in _imports(node, package):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (origin := imported_from(node, spec.parent)):
+            names = [origin, *(f"{origin}.{alias.name}" for alias in node.names)]  # each may be a module
+        for name in names:
             sources(name, ours, met)
     return met
 
 
-def _imports(node: ast.AST, package: str) -> list[str]:
-    """What a statement within a package may import: modules, and names that may be modules."""
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if not isinstance(node, ast.ImportFrom):
-        return []
-    origin = node.module or ""
-    if node.level:
-        try:
-            origin = importlib.util.resolve_name("." * node.level + origin, package)
-        except ImportError:  # beyond the top
-            return []
-    return [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
+def imported_from(node: ast.ImportFrom, package: str | None) -> str:
+    """Dotted name of the module that a `from ... import` in a module of that package means; empty above its top."""
+    try:
+        return importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+    except ImportError:
+        return ""
 
 
 def digest(*modules: str) -> str:

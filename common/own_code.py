@@ -6,9 +6,9 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from common import imported
 from common.files import sha256_bytes
 from common.registry import KINDS, REGISTRY
-from common.signatures import imported_from
 
 
 def own_version(tree: ast.Module, path: str) -> str:
@@ -18,30 +18,14 @@ def own_version(tree: ast.Module, path: str) -> str:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         if getattr(target, "id", "") == "VERSION":
             return str(ast.literal_eval(node.value))  # type: ignore[attr-defined]
-    files = _closure(path.rpartition(".")[0], {})
+    files = _closure(path)
     built_in = repr({kind: {n: version for n, (_, version) in REGISTRY[kind].items()} for kind in KINDS})  # its bases
     return "file-" + sha256_bytes(b"".join(files[name] for name in sorted(files)) + built_in.encode())[:12]
 
 
-def _closure(module: str, met: dict[str, bytes]) -> dict[str, bytes]:
-    """Source of a module and of all it imports, as far as it is neither installed nor part of common/."""
-    if module in met or _foreign(module.partition(".")[0]):
-        return met
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return met
-    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-        return met
-    met[module] = Path(spec.origin).read_bytes()
-    for node in ast.walk(ast.parse(met[module])):
-        if isinstance(node, ast.ImportFrom) and (origin := imported_from(node, spec.parent)):
-            for name in (origin, *(f"{origin}.{alias.name}" for alias in node.names)):
-                _closure(name, met)
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                _closure(alias.name, met)
-    return met
+def _closure(path: str) -> dict[str, bytes]:
+    """Module -> source of the module of a dotted path and of all it imports, neither installed nor part of common/."""
+    return imported.sources(path.rpartition(".")[0], lambda root: not _foreign(root))
 
 
 @cache
@@ -60,7 +44,7 @@ def _foreign(root: str) -> bool:
 def own_files(name: str) -> dict[str, bytes]:
     """Relative path -> content of the files that a part of your own consists of, with their packages' __init__.py."""
     found = {}
-    for module in _closure(name.rpartition(".")[0], {}):
+    for module in _closure(name):
         steps = module.split(".")
         for level in range(1, len(steps) + 1):
             spec = importlib.util.find_spec(".".join(steps[:level]))

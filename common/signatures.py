@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import Problem, nearest
+from common.imported import imported_from
 
 REQUIRED = object()  # marks a parameter without a default
 OTHER_ROOTS = ("torch", "lightning", "timm")  # their classes have no settings of ours
@@ -83,14 +84,6 @@ def _inherited(tree: ast.Module, node: ast.ClassDef, path: str) -> dict[str, Par
                     origin = f"{module}.{name.name}"
                     return parameters(source(origin), name.name, origin)
     return {}
-
-
-def imported_from(node: ast.ImportFrom, package: str | None) -> str:
-    """Dotted name of the module that a `from ... import` in a module of that package means; empty above its top."""
-    try:
-        return importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-    except ImportError:
-        return ""
 
 
 def _default(node: ast.expr, name: str, path: str) -> Any:

@@ -12,7 +12,9 @@ from common.errors import Problem
 from common.places import ROOT
 from common.report import draw
 from common.table import Tables
+from papers.coda_prompt import panels
 from papers.coda_prompt.figures import differences
+from papers.simple_baseline.figures import COLOURS
 from papers.stability_gap import curves as cut
 from papers.stability_gap.figures import FIGURES, METHODS, TABLES
 from papers.tunnel_effect.panels import level
@@ -232,3 +234,7 @@ def test_differences_are_paired_by_seed_and_leave_out_what_ends_far_away(tmp_pat
     assert np.allclose(lines["DualPrompt"], 2)
     bands = [collection.get_paths()[0].vertices[:, 1] for collection in canvas.axes[0].collections]
     assert all(np.ptp(band) < 1e-6 for band in bands)  # the same difference in both seeds
+
+
+def test_the_simple_baseline_has_the_colours_of_coda_prompt():
+    assert all(panels.METHODS[method][0] == colour for method, colour in COLOURS.items())

@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING
 from common import style
 from common.drawings import Figure, data_titles
 from common.table import Tables
-from papers.coda_prompt.panels import METHODS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
+COLOURS = {  # as in every figure of papers/coda_prompt
+    "class mean": "#56b4e9", "linear probe": "#56b4e9", "FT": "#949494", "L2P++": "#de8f05",
+    "DualPrompt": "#029e73", "CODA-P": "#d55e00",
+}  # fmt: skip
 OURS = {
     "class mean": "class mean",
     "Euclidean": "class mean, Euclidean",
@@ -24,11 +27,11 @@ def ends(tables: Tables) -> "Canvas":
     methods = 100 * tables.where(spec="methods").pivot_table(index="seed", columns="case", values="acc")
     names = sorted(methods.columns, key=lambda name: methods[name].mean())
     for place, name in enumerate(names):
-        style.bars(left, [place], methods[[name]].to_numpy(), METHODS["class mean" if name in OURS else name][0])
+        style.bars(left, [place], methods[[name]].to_numpy(), COLOURS["class mean" if name in OURS else name])
     left.set_xticks(range(len(names)), [OURS.get(name, name) for name in names], rotation=30, ha="right")
     left.set_xlabel("method, worst first")
     style.percent(left, "mean accuracy over tasks (%)")
-    looks = {"natural": ("-", METHODS["class mean"][0]), "shuffled": (":", "#000000")}
+    looks = {"natural": ("-", COLOURS["class mean"]), "shuffled": (":", "#000000")}
     for order, rows in tables.where(spec="orders").groupby("stream.order"):
         cut = 100 * rows.pivot_table(index="seed", columns="stream.tasks", values="final")
         line, colour = looks[str(order)]
