@@ -30,7 +30,7 @@ def ends(tables: Tables) -> "Canvas":
         style.bars(left, [place], methods[[name]].to_numpy(), COLOURS["class mean" if name in OURS else name])
     left.set_xticks(range(len(names)), [OURS.get(name, name) for name in names], rotation=30, ha="right")
     left.set_xlabel("method, worst first")
-    style.percent(left, "mean accuracy over tasks (%)")
+    style.percent(left, "mean accuracy over tasks (%)", high=style.span(left)[1])
     looks = {"natural": ("-", COLOURS["class mean"]), "shuffled": (":", "#000000")}
     for order, rows in tables.where(spec="orders").groupby("stream.order"):
         cut = 100 * rows.pivot_table(index="seed", columns="stream.tasks", values="final")
@@ -38,7 +38,7 @@ def ends(tables: Tables) -> "Canvas":
         style.bars(right, list(cut.columns), cut.to_numpy(), colour, f"class mean, {order} order", line)
         right.set_xticks(list(cut.columns), [f"{tasks:g}" for tasks in cut.columns])
     right.set_xlabel("tasks that the classes come in")
-    style.percent(right, "accuracy over all images (%)")
+    style.percent(right, "accuracy, all images (%)", high=style.span(left)[1])
     style.legend(figure, right, place="right")
     seeds = f"mean ± SD over {methods.index.size} seeds"
     style.footnote(figure, f"{', '.join(data_titles(tables.runs))}; {seeds}; light blue: frozen features, no prompts")
