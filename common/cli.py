@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--case", help="only this case of the specs, such as ER")
     chosen = verb("select", "choose hyper-parameters on held-out training images; the reporting specs take them")
     for sub in (runs, chosen):
-        sub.add_argument("--workers", type=int, help="processes (default: one a core)")
+        sub.add_argument("--workers", type=int, help="processes (default: one a GPU, where none is used one a core)")
         sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     for sub in (planned, runs, chosen):
         sub.add_argument(

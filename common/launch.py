@@ -1,4 +1,4 @@
-"""Runs on this machine: one process a core, one run (or one batch of small runs) a process at a time.
+"""Runs on this machine: one process a GPU or a core, one run (or one batch of small runs) a process at a time.
 
 Each run's failure is its own. Torch is imported by the worker processes alone. A worker that dies takes what it was
 carrying out with it and is replaced.
@@ -24,6 +24,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def processes(settings: Settings, runs: int) -> int:
+    """Processes for so many runs, at least one: those asked for, else one a GPU where GPUs are used, else one a core."""
+    visible = [] if settings.device == "cpu" or settings.workers else gpus.visible()
+    return min(settings.workers or len(visible) or cores(), max(1, runs))
+
+
 def run_local(
     requests: Iterable[Request],
     settings: Settings,
@@ -46,7 +52,7 @@ def run_local(
     outcome.before = list(dict.fromkeys(outcome.before))
     if not waiting:
         return outcome
-    count = min(settings.workers or cores(), len(waiting))
+    count = processes(settings, len(waiting))
     gpu = settings.device != "cpu" and bool(gpus.visible())
     outcome.together = together.summary(list(waiting.values()), updates, settings.together, gpu)
     asked = _asked_to_stop() if stop is None else contextlib.nullcontext(stop)

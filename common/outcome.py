@@ -33,8 +33,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Settings:
-    """workers: processes (None: one a core). device: cpu, cuda or auto. save_minutes: most work that a kill can cost.
+    """workers: processes (None: one a GPU, where none is used one a core). device: cpu, cuda or auto.
 
+    save_minutes: most work that a kill can cost.
     again: a run whose process died is taken up again, as long as it gets on (the loop counts its starts).
     patience: seconds that workers have to save and leave once they are asked to stop; then they are killed.
     together: runs that are carried out as one batch: "auto", "off", or the most of them (common/together.py).

@@ -46,7 +46,9 @@ def claims(
         specs = {spec for _, spec in sweep.targets(target)}
         wanted = [c for c in claims_of(paper) if "/" not in target or specs & set(c.runs.get("spec", specs))]
         for name in (tier,) if tier else TIERS:
-            runs = tables(paper, name, None, seeds, case).runs
+            runs = tables(paper, name).runs
+            if seeds is not None and (runs.empty or not set(seeds) <= set(runs["seed"])):
+                runs = tables(paper, name, None, seeds, case).runs
             if seeds is not None and len(runs):
                 runs = runs[runs["seed"].isin(seeds)]
             rows += _judged(paper, wanted, runs, name)
@@ -112,8 +114,8 @@ def tables(
 ) -> table.Tables:
     """The tables of a paper at a tier; runs that were never made are not in them.
 
-    target: PAPER, or PAPER/SPEC, which matters where settings are overridden or seeds are asked for that the specs do
-    not have: such tables hold the target's runs alone and lie in a folder of their own beside the paper's.
+    target: PAPER, or PAPER/SPEC, which matters where settings are overridden or seeds are asked for that one of its specs
+    does not have: such tables hold the target's runs alone and lie in a folder of their own beside the paper's.
     """
     import pandas as pd
 
@@ -122,7 +124,7 @@ def tables(
     paper = target.partition("/")[0]
     requests, beyond = ([], set()) if overrides else reach(paper, tier)
     asked = None
-    if overrides or (seeds is not None and not set(seeds) <= {r.run.seed for r in requests}):
+    if overrides or (seeds is not None and _lacks(target, seeds, requests)):
         requests, beyond = reach(target, tier, overrides, seeds, case)
         asked = Asked(target, tuple(sorted((overrides or {}).items())), tuple(seeds or ()), case or "")
     folder = folder_of(paper, tier, asked)
@@ -130,6 +132,16 @@ def tables(
         return table.collect(requests, folder, store, asked, beyond)
     kept = stored_runs(folder)
     return table.Tables(pd.DataFrame() if kept is None else kept, folder)
+
+
+def _lacks(target: str, seeds: list[int], requests: list[sweep.Request]) -> bool:
+    """Whether a spec of the target lacks one of the seeds: its runs with that seed are in no table of the paper's."""
+    paper, _, spec = target.partition("/")
+    has: dict[str, set[int]] = {}
+    for request in requests:
+        if request.paper == paper and spec in ("", request.spec):
+            has.setdefault(request.spec, set()).add(request.run.seed)
+    return not has or any(not own.issuperset(seeds) for own in has.values())
 
 
 def show(what: str) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def plan(
     missing = [r for i, r in unique.items() if i not in done]
     each, how = estimate.seconds(missing, done.values())
     known = [s for s in each if s is not None]
-    workers = min(launch.cores(), max(1, len(missing)))
+    workers = launch.processes(Settings(), len(missing))
     return {
         "target": target,
         "tier": tier,

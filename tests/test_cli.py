@@ -342,6 +342,28 @@ def test_with_other_data_cases_keep_their_names_unless_they_are_named_after_thei
     assert [row["case"] for row in verbs.summary("toy/sets", "smoke", over, case="Digits")] == [""]
 
 
+def test_seeds_that_another_spec_of_the_paper_has_get_tables_of_their_own_too(
+    paper: Write, said: Callable[..., str], forked: None
+) -> None:
+    paper("one", TOY)
+    paper("other", {**TOY, "run": {**TOY["run"], "optimiser": {**SMALL["optimiser"], "lr": 0.2}}, "seeds": "100"})
+    told = said("run", "toy/one", "--seeds", "100")
+    assert re.search(r"^toy/one on scikit-learn digits .*: acc [\d.]+, ", told, re.M)
+    asked = {(target, seed): reading.tables(target, "smoke", seeds=[seed]).folder.name
+             for target in ("toy", "toy/one", "toy/other") for seed in (0, 100)}  # fmt: skip
+    assert asked == {
+        ("toy", 0): "smoke@seeds=0", ("toy", 100): "smoke@seeds=100",
+        ("toy/one", 0): "smoke", ("toy/one", 100): "smoke@one,seeds=100",
+        ("toy/other", 0): "smoke@other,seeds=0", ("toy/other", 100): "smoke",
+    }  # fmt: skip
+
+
+def test_some_seeds_of_a_claim_are_judged_from_the_stored_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPLICATE_RESULTS", str(ROOT / "results"))
+    (row,) = [row for row in verbs.claims("stability_gap", "smoke", seeds=[0, 1]) if row["claim"] == "C1"]
+    assert row["seeds"] == [0, 1]  # though the paper's selections have others
+
+
 @pytest.mark.parametrize("room", ["RUNS", "RESULTS"])
 def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(
     room: str, paper: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

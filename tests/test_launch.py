@@ -324,6 +324,37 @@ def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -
     assert launch.cores() == 3
 
 
+@pytest.mark.parametrize(
+    ("visible", "given", "runs", "found"),
+    [
+        (["0"], {}, 40, 1),
+        (["0", "1"], {"device": "cuda"}, 40, 2),
+        (["0"], {"device": "cpu"}, 40, 16),
+        (["0"], {"workers": 5}, 40, 5),
+        ([], {}, 40, 16),
+        ([], {}, 3, 3),
+        ([], {}, 0, 1),
+    ],
+)
+def test_without_a_word_there_are_as_many_processes_as_gpus_else_as_cores(
+    monkeypatch: pytest.MonkeyPatch, visible: list[str], given: dict[str, Any], runs: int, found: int
+) -> None:
+    monkeypatch.setattr(launch.gpus, "visible", lambda: visible)
+    monkeypatch.setattr(launch, "cores", lambda: 16)
+    assert launch.processes(Settings(**given), runs) == found
+
+
+def test_a_plan_counts_the_processes_that_a_run_has(
+    paper: Write, forked: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paper("three", {**TOY, "seeds": "0-2"})
+    monkeypatch.setattr(launch.gpus, "visible", lambda: ["0"])  # torch finds none all the same
+    monkeypatch.setattr(launch, "cores", lambda: 16)
+    assert verbs.plan("toy")["workers"] == 1
+    verbs.run("toy", quiet=True)
+    assert len({RunFolder(runs_dir() / r.run_id).status()["pid"] for r in expanded()}) == 1
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_launch_that_is_ended_leaves_no_worker_behind_and_loses_nothing(how: signal.Signals, tmp_path: Path) -> None:
     """SIGTERM as a scheduler sends it, SIGKILL as a closed laptop does: the worker saves and leaves by itself."""

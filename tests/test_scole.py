@@ -288,6 +288,36 @@ def test_measures_of_a_run_by_hand() -> None:
     assert measures.per_run({"step": np.array([0])}, np.zeros((1, 1))) == {}
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("classes", [1, 2, 10])
+@pytest.mark.parametrize("tasks", [1, 2, 3, 4])
+def test_a_stream_of_few_tasks_has_the_measures_that_it_is_long_enough_for(tasks: int, classes: int) -> None:
+    trained = np.eye(classes, dtype=bool)[np.arange(tasks) % classes]  # one class a task
+    steps = np.arange(tasks + 1)
+    trace = {
+        "step": steps,
+        "task": np.maximum(steps - 1, 0),
+        "ends": steps[1:],
+        "trained": np.packbits(trained, axis=1),
+    }
+    found = measures.per_run(trace, np.linspace(0, 1, (tasks + 1) * classes).reshape(tasks + 1, classes))
+    assert ("gain" in found) == (1 < tasks >= classes)
+    assert ("first_late" in found) == (tasks > 1 and classes > 1)
+    assert {"a_1", "late", "expected"} <= found.keys()
+    assert all(np.isfinite(value) for value in found.values())
+
+
+@pytest.mark.filterwarnings("error")
+def test_measures_of_a_world_whose_classes_are_all_rare_leave_out_the_share_of_the_others() -> None:
+    values = {"q": [0.002, 0.003], "expected": [0.1, 0.2], "last task": [0.0, 0.0]}
+    facts = pd.DataFrame(
+        [{"class": c, "quantity": name, "value": v[c]} for name, v in values.items() for c in range(2)]
+    )
+    found = measures.per_analysis("classes", facts)
+    assert "above_last" not in found
+    assert found["rare"] == pytest.approx(0.15)
+
+
 def test_thresholds_and_areas_by_hand() -> None:
     done = np.array([1.0, 2, 4, 8, 16])
     curve = np.array([0.1, 0.6, 0.2, 0.7, 0.9])

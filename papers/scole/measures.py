@@ -20,7 +20,7 @@ LAGS = (0, 1, 2, 5, 10, 20, 50)
 
 
 def per_run(trace: dict[str, np.ndarray], accuracy: np.ndarray) -> dict[str, float]:
-    """Columns that a run adds to the table.
+    """Columns that a run adds to the table, as far as its stream is long enough for them.
 
     a_T: A_t at that task. late: mean A_t of the last tenth of the tasks. expected: mean A_t of the second half.
     gain: late less A_t once every class could have been seen. slope: of A_t against log10 t between 0.2 and 0.8 of late.
@@ -37,7 +37,8 @@ def per_run(trace: dict[str, np.ndarray], accuracy: np.ndarray) -> dict[str, flo
     found["expected"] = float(mean[run.between(run.tasks / 2, run.tasks)].mean())
     if run.tasks > 1:
         every = -(-run.accuracy.shape[1] // max(1, int(run.trained.sum(axis=1).max())))
-        found["gain"] = found["late"] - float(mean[run.done >= every][0])
+        if (run.done >= every).any():
+            found["gain"] = found["late"] - float(mean[run.done >= every][0])
         found |= _slope(run, found["late"]) | _halves(run, late) | _recency(run)
     return found
 
@@ -52,6 +53,8 @@ def _slope(run: Course, late: float) -> dict[str, float]:
 
 def _halves(run: Course, late: np.ndarray) -> dict[str, float]:
     half = run.accuracy.shape[1] // 2
+    if not half:
+        return {}
     before = run.accuracy[run.between(0.4 * run.tasks, run.tasks // 2)]
     return {
         "first_before": float(before[:, :half].mean()),
@@ -88,7 +91,8 @@ def _classes(facts: "pd.DataFrame") -> dict[str, float]:
         if chosen.any():
             found[word] = float(expected[chosen].mean())
     known = q >= 0.01
-    found["above_last"] = float((expected > wide["last task"].to_numpy())[known].mean())
+    if known.any():
+        found["above_last"] = float((expected > wide["last task"].to_numpy())[known].mean())
     return found
 
 
