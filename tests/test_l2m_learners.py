@@ -22,6 +22,7 @@ from common.errors import Problem
 from common.places import runs_dir
 from common.ranks import Ranks
 from common.record import RunFolder
+from common.schedules import set_rate
 from papers.l2m.changes import Change
 from papers.l2m.collection import collect
 from papers.l2m.learners import cloning
@@ -448,6 +449,17 @@ def test_gradients_are_clipped_but_those_of_keys_and_keys_are_faster(toy: None) 
     assert sorted({g["lr"] for g in learner.optimiser.param_groups}) == pytest.approx([0.003, 0.03])
     decays = {g["weight_decay"] for g in built("FT").optimiser.param_groups}
     assert decays == {0.0, 0.01}
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw_scheduled"])
+def test_keys_stay_as_many_times_as_fast_at_every_update(toy: None, name: str) -> None:
+    learner = built("L2M", {"optimiser.name": name, "optimiser.lr": 0.01})
+    for step in range(4):
+        set_rate(learner.optimiser, step, 4)
+        learner.update(batch(learner, 0, step))
+        rates = {id(p): group["lr"] for group in learner.optimiser.param_groups for p in group["params"]}
+        assert rates[id(learner.live["keys"])] == pytest.approx(0.1)
+        assert sorted(set(rates.values())) == pytest.approx([0.01, 0.1])
 
 
 def test_batches_are_a_function_of_their_address(toy: None) -> None:
