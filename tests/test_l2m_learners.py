@@ -17,7 +17,7 @@ from lightning import Fabric
 
 from common import analyse, checkpoint, loop, sweep
 from common.batches import Batches
-from common.build import build
+from common.build import build, fabric_for
 from common.errors import Problem
 from common.places import runs_dir
 from common.ranks import Ranks
@@ -65,7 +65,8 @@ def spec(case: str, over: dict[str, Any] | None = None, target: str = "toy/metho
 
 def built(case: str, over: dict[str, Any] | None = None) -> Any:
     """A learner before its first update, in its first task."""
-    stream, learner = build(spec(case, over), Fabric(accelerator="cpu", devices=1))
+    run = spec(case, over)
+    stream, learner = build(run, fabric_for("cpu", run.precision))
     learner.begin(stream.tasks[0])
     return learner
 
@@ -300,6 +301,20 @@ def test_keys_of_pre_training_come_to_be_used_and_nothing_else_moves(toy: None) 
     for step in range(10):
         learner.update(batch(learner, 0, step))
     assert (learner.state["taken"] > 0).all()
+
+
+def test_keys_are_compared_in_full_precision_whatever_the_net_runs_in(toy: None) -> None:
+    learner = built("L2M", {"precision": "bf16-mixed"})
+    x = batch(learner).x
+    with torch.no_grad(), learner._fabric.autocast():
+        tokens, there = learner.net.trunk.embed(x), learner.net.trunk.split(x)[-1]
+        learning = learner.closeness(tokens, there, learner.net.keys)
+        assert learner.net.decide(tokens, learner.chosen(tokens, there)[0]).dtype == torch.bfloat16
+    assert learning.dtype == torch.float32
+    assert torch.equal(learning, learner.closeness(tokens, there, learner.net.keys))  # as while it acts
+    own = learner.terms(learner.live, learner.state, batch(learner)).stability
+    assert own.dtype == torch.float32
+    assert torch.equal(own, -0.5 * learning.max(1).values.mean())
 
 
 def keyed(case: str) -> Any:
