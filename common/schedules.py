@@ -61,11 +61,14 @@ def _cosine(first: float, last: float, part: float) -> float:
 
 
 def set_rate(optimiser: torch.optim.Optimizer, step: int, updates: int) -> None:
-    """Nothing; an optimiser with a schedule has the rate of that step, any other is left alone."""
+    """Nothing; an optimiser with a schedule has the rate of that step, any other is left alone.
+
+    A group of parameters that has `times` gets that many times the rate.
+    """
     schedule = getattr(optimiser, "schedule", None)
     if schedule is not None:
         for group in optimiser.param_groups:
-            group["lr"] = schedule(step, updates)
+            group["lr"] = schedule(step, updates) * group.get("times", 1)
 
 
 def sgd_scheduled(

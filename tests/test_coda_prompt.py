@@ -57,7 +57,8 @@ def spec(method: str, over: dict[str, Any] | None = None, seed: int = 1) -> RunS
 
 def made(method: str, over: dict[str, Any] | None = None, updates: int = 0, task: int = 0) -> Any:
     """The learner after so many updates of each task up to `task`."""
-    stream, learner = build(spec(method, over), fabric_for("cpu", "32"))
+    run = spec(method, over)
+    stream, learner = build(run, fabric_for("cpu", run.precision))
     for k in range(task + 1):
         learner.begin(stream.tasks[k])
         for _ in range(updates):
@@ -343,8 +344,9 @@ def test_replay_is_balanced_and_half_of_each_batch(places: Any) -> None:
     assert set(drawn) <= set(learner.memory.rows.tolist())
 
 
-def test_lwf_keeps_the_old_answers() -> None:
-    learner = made("lwf", updates=2, task=1)
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
+def test_lwf_keeps_the_old_answers(precision: str) -> None:
+    learner = made("lwf", {"precision": precision}, updates=2, task=1)
     batch = learner.data.batch(learner.data.rows(learner.data.stream.tasks[1])[:8])
     terms = learner.terms(learner.live, learner.state, batch)
     assert float(terms.stability.detach()) > 0

@@ -17,11 +17,12 @@ from lightning import Fabric
 
 from common import analyse, checkpoint, loop, sweep
 from common.batches import Batches
-from common.build import build
+from common.build import build, fabric_for
 from common.errors import Problem
 from common.places import runs_dir
 from common.ranks import Ranks
 from common.record import RunFolder
+from common.schedules import set_rate
 from papers.l2m.changes import Change
 from papers.l2m.collection import collect
 from papers.l2m.learners import cloning
@@ -64,7 +65,8 @@ def spec(case: str, over: dict[str, Any] | None = None, target: str = "toy/metho
 
 def built(case: str, over: dict[str, Any] | None = None) -> Any:
     """A learner before its first update, in its first task."""
-    stream, learner = build(spec(case, over), Fabric(accelerator="cpu", devices=1))
+    run = spec(case, over)
+    stream, learner = build(run, fabric_for("cpu", run.precision))
     learner.begin(stream.tasks[0])
     return learner
 
@@ -301,6 +303,20 @@ def test_keys_of_pre_training_come_to_be_used_and_nothing_else_moves(toy: None) 
     assert (learner.state["taken"] > 0).all()
 
 
+def test_keys_are_compared_in_full_precision_whatever_the_net_runs_in(toy: None) -> None:
+    learner = built("L2M", {"precision": "bf16-mixed"})
+    x = batch(learner).x
+    with torch.no_grad(), learner._fabric.autocast():
+        tokens, there = learner.net.trunk.embed(x), learner.net.trunk.split(x)[-1]
+        learning = learner.closeness(tokens, there, learner.net.keys)
+        assert learner.net.decide(tokens, learner.chosen(tokens, there)[0]).dtype == torch.bfloat16
+    assert learning.dtype == torch.float32
+    assert torch.equal(learning, learner.closeness(tokens, there, learner.net.keys))  # as while it acts
+    own = learner.terms(learner.live, learner.state, batch(learner)).stability
+    assert own.dtype == torch.float32
+    assert torch.equal(own, -0.5 * learning.max(1).values.mean())
+
+
 def keyed(case: str) -> Any:
     """A learner that takes keys, in its first task; without dropout, which several processes cannot share."""
     if case == "keys":
@@ -448,6 +464,17 @@ def test_gradients_are_clipped_but_those_of_keys_and_keys_are_faster(toy: None) 
     assert sorted({g["lr"] for g in learner.optimiser.param_groups}) == pytest.approx([0.003, 0.03])
     decays = {g["weight_decay"] for g in built("FT").optimiser.param_groups}
     assert decays == {0.0, 0.01}
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw_scheduled"])
+def test_keys_stay_as_many_times_as_fast_at_every_update(toy: None, name: str) -> None:
+    learner = built("L2M", {"optimiser.name": name, "optimiser.lr": 0.01})
+    for step in range(4):
+        set_rate(learner.optimiser, step, 4)
+        learner.update(batch(learner, 0, step))
+        rates = {id(p): group["lr"] for group in learner.optimiser.param_groups for p in group["params"]}
+        assert rates[id(learner.live["keys"])] == pytest.approx(0.1)
+        assert sorted(set(rates.values())) == pytest.approx([0.01, 0.1])
 
 
 def test_batches_are_a_function_of_their_address(toy: None) -> None:

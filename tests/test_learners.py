@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lightning import Fabric
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
@@ -17,7 +16,7 @@ from common import loop
 from common.learners.base import Learner, Setup, Terms
 from common.learners.gem import dual, flat
 from common.learners.regularise import SI
-from common.loop import Batches, build
+from common.loop import Batches, build, fabric_for
 from common.spec import RunSpec
 from common.streams.resident import Batch
 from common.streams.stream import Stream
@@ -27,7 +26,7 @@ PLAIN = {"optimiser.momentum": 0.0}
 
 
 def made(spec: RunSpec) -> tuple[Stream, Learner]:
-    return build(spec, Fabric(accelerator="cpu", devices=1))
+    return build(spec, fabric_for("cpu", spec.precision))
 
 
 def train(stream: Stream, learner: Learner, spec: RunSpec, tasks: range, steps: int = 6) -> None:
@@ -435,6 +434,19 @@ def test_lwf_penalty_is_the_divergence_over_seen_columns(small: Callable[..., Ru
     assert penalty is not None
     assert penalty.item() == pytest.approx(0.7 * total / len(batch.x), rel=1e-3)
     assert any((teacher[n] != w).any() for n, w in weights(learner).items())
+
+
+def test_lwf_penalty_is_nothing_while_the_networks_are_the_same_in_mixed_precision(
+    small: Callable[..., RunSpec],
+) -> None:
+    spec = small("lwf", {"precision": "bf16-mixed"})
+    stream, learner = made(spec)
+    train(stream, learner, spec, range(1))
+    batch = begun(stream, learner, spec, 1).at(0)
+    learner.state["moved"] = torch.ones(())  # the penalty counts, but nothing has moved
+    penalty = learner.terms(learner.live, learner.state, batch).stability
+    assert penalty is not None
+    assert penalty.item() == 0
 
 
 @pytest.mark.parametrize("name", ["ewc", "si", "lwf"])

@@ -66,6 +66,17 @@ def test_no_length_of_task_breaks_it(kind: Any, warm: float | None) -> None:
         assert updates < 3 or max(rates) > 0.05
 
 
+def test_a_group_of_parameters_can_be_faster_than_the_schedule() -> None:
+    slow, fast = (torch.nn.Parameter(torch.zeros(2)) for _ in range(2))
+    scheduled = sgd_scheduled([slow], lr=0.5, schedule="steps", milestones=[2])
+    scheduled.add_param_group({"params": [fast], "times": 10.0})
+    rates = []
+    for step in range(4):
+        set_rate(scheduled, step, 4)
+        rates += [group["lr"] for group in scheduled.param_groups]
+    assert rates == pytest.approx([0.5, 5, 0.5, 5, 0.05, 0.5, 0.05, 0.5])
+
+
 def test_optimisers_without_a_schedule_are_left_alone() -> None:
     parameters = [torch.nn.Parameter(torch.zeros(2))]
     plain = torch.optim.SGD(parameters, lr=0.7)

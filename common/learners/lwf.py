@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from common.learners.base import Learner, Params, Setup, State, Terms
 from common.streams.resident import Batch
@@ -44,7 +43,7 @@ class LwF(Learner):
         training = self.net.training
         self.net.eval()  # running statistics: the teacher is frozen
         with torch.no_grad():
-            logits = functional_call(self.net, state["teacher"], (x,))
+            logits = self.apply_net(state["teacher"], x)  # in the student's precision: alike while they are the same
         self.net.train(training)
         return logits
 

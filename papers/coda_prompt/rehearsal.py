@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from common.learners.base import Params, Setup, State, Terms, masked
@@ -65,7 +64,7 @@ class LwFMC(Growing):
         if "teacher" not in state:
             return Terms(fresh)
         with torch.no_grad():
-            answers = functional_call(self.net, state["teacher"], (batch.x,)).float().sigmoid()
+            answers = self.apply_net(state["teacher"], batch.x).sigmoid()
         return Terms(fresh, self._entropy(logits, answers, state["seen"] & ~state["new"]))
 
     @staticmethod

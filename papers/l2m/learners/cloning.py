@@ -59,7 +59,8 @@ class Cloning(Learner):
             groups.setdefault((fast.get(name, 1.0), id(p) in linear), []).append(p)
         shared = {key: value for key, value in first.items() if key != "params"}
         self.optimiser.param_groups = [
-            {**shared, "params": own, "times": times} | ({} if decays else {"weight_decay": 0.0})
+            {**shared, "params": own, "lr": first["lr"] * times, "times": times}
+            | ({} if decays else {"weight_decay": 0.0})
             for (times, decays), own in groups.items()
         ]
         self.clipped = [name for name in self.live if name not in fast]
@@ -95,8 +96,6 @@ class Cloning(Learner):
         if own:
             length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(own)))
             torch._foreach_mul_(own, (self.clip / (length + 1e-6)).clamp(max=1.0))
-        for group in self.optimiser.param_groups:
-            group["lr"] *= group["times"]  # the schedule sets it anew before every update
         return grads
 
     # --- playing ---------------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ FEW = 1e-6
 
 
 def closeness(query: Tensor, keys: Tensor) -> Tensor:
-    """[B, keys]: cosine of each query with each key; no gradient reaches the query."""
-    return normalize(query.detach().float(), dim=1) @ normalize(keys, dim=1).T
+    """[B, keys]: cosine of each query with each key, in float32 whatever the net runs in; no gradient reaches the query."""
+    with torch.autocast(query.device.type, enabled=False):
+        return normalize(query.detach().float(), dim=1) @ normalize(keys, dim=1).T
 
 
 def rarity(taken: Tensor) -> Tensor:
