@@ -177,6 +177,22 @@ def test_new_claims_are_locked_when_verdicts_are_written(paper: Write, monkeypat
         verbs.write_verdicts("toy")
 
 
+def test_a_claim_that_cannot_be_judged_on_the_runs_that_are_there_says_why(
+    paper: Write, said: Callable[..., str]
+) -> None:
+    folder = paper("one", {**TOY, "seeds": 0, "grid": {"optimiser.lr": [0.1, 0.01]}}).parent.parent
+    paper("later", TOY)
+    row = "says: x, source: p, mark: derived, measure: acc, tiers: {smoke: {at_most: 1, expect: holds}}"
+    (folder / "claims.yaml").write_text(
+        f"- {{id: C1, runs: {{spec: one}}, {row}}}\n- {{id: C2, runs: {{spec: later}}, {row}}}\n"
+    )
+    for request in sweep.expand("toy/one", "smoke"):
+        loop.run(request.run)
+    told = said("claims", "toy", "--tier", "smoke")
+    assert "toy C1 cannot be judged at smoke: seed 0 has 2 runs that differ in optimiser.lr;" in told
+    assert "toy has not run at smoke, or not all of it: C2\n" in told + "\n"
+
+
 def test_show_says_where_a_run_came_from(paper: Write, said: Callable[..., str]) -> None:
     paper("one", TOY)
     run = sweep.expand("toy/one", "smoke")[1].run
