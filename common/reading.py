@@ -12,7 +12,7 @@ from common.places import ROOT, runs_dir
 from common.record import RunFolder
 from common.specfiles import TIERS
 from common.stored import stored_runs
-from common.targets import Overrides, Seeds, check_case, papers_of, reach, reachable
+from common.targets import Overrides, Seeds, by_tier, check_case, papers_of, reach, reachable
 from common.words import ALL_KEYS
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def figures(
     for paper in papers_of(target):
         _check_drawings(paper)
     for paper in papers_of(target):
-        for name in (tier,) if tier else TIERS:
-            own = target if "/" in target else paper
+        own = target if "/" in target else paper
+        for name in by_tier(own, tier, overrides, seeds, case):
             stored = tables(own, name, overrides, seeds, case, store=True)
             if not stored.runs.empty:
                 rows = _judged(paper, claims_of(paper), stored.runs, name) if stored.folder.name == name else []

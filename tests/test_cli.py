@@ -144,6 +144,23 @@ def test_status_follows_a_run(paper: Write, said: Callable[..., str]) -> None:
     assert {r["run"]: r["state"] for r in rows} == {one.run_id: "done", other.run_id: "interrupted"}
 
 
+def test_without_a_tier_those_where_a_request_is_impossible_or_not_begun_are_left_out(
+    paper: Write, said: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    epochs = {"budget": {"iterations": None, "epochs": 1}}
+    paper("one", {**TOY, "seeds": 0, "tiers": {"smoke": {}, "small": {"seeds": 5}, "full": {"run": epochs}}})
+    asked = ("toy/one", "budget.iterations=3")  # at full there would be both
+    loop.run(sweep.expand("toy/one", "smoke", {"budget.iterations": 3})[0].run)
+    assert {row["tier"] for row in json.loads(said("status", *asked, "--json"))} == {"smoke"}
+    assert "smoke@one,budget.iterations=3/runs.csv" in said("figures", *asked)
+    assert "small@" not in said("figures", *asked)
+    assert {row["tier"] for row in json.loads(said("status", "toy/one", "--json"))} == {"smoke", "small", "full"}
+    assert "2 missing" in said("status", "toy/one", "budget.iterations=4")  # nothing is begun: all that is possible
+    for words in (("status", "toy/one", "learner.foo=1"), ("status", *asked, "--tier", "full")):
+        assert main(list(words)) == 1
+    assert "has no setting 'foo'" in capsys.readouterr().err
+
+
 def test_figures_of_nothing_say_so(paper: Write, said: Callable[..., str]) -> None:
     paper("one", TOY)
     assert "nothing to draw" in said("figures", "toy")
