@@ -20,6 +20,12 @@ _DIFFERENCE = re.compile(r"(\S+) - (\S+)")
 _IN_CASE = re.compile(r"([^\s\[\]]+)\[([^\]]+)\]")
 
 
+def cases_in(measure: str) -> list[tuple[str, str]]:
+    """(column, case) of each term of "column[case]" or "column[case] - column[case]"; none of any other measure."""
+    terms = [_IN_CASE.fullmatch(term) for term in measure.split(" - ")]
+    return [(term[1], term[2]) for term in terms if term] if len(terms) <= 2 and all(terms) else []
+
+
 @dataclass
 class Measured:
     """seed -> value in the claim's unit (NaN: what is measured never happened), the runs behind, notes."""
@@ -37,11 +43,10 @@ def measured(claim: Claim, table: "pd.DataFrame", tier: str, measures: Measures)
     """
     rows = selected(claim, table, tier)
     factor = 100 if claim.unit in PERCENT_UNITS else 1
-    terms = [_IN_CASE.fullmatch(term) for term in claim.measure.split(" - ")]
     if claim.measure in measures:
         found = _by_function(claim, rows, measures[claim.measure])
-    elif len(terms) <= 2 and all(terms):
-        found = _by_case(claim, [term.groups() for term in terms if term], rows, measures)
+    elif terms := cases_in(claim.measure):
+        found = _by_case(claim, terms, rows, measures)
     else:
         found = _by_column(claim, rows, measures)
     found.values = {seed: factor * v if math.isfinite(v) else math.nan for seed, v in found.values.items()}
@@ -127,7 +132,7 @@ def _by_column(claim: Claim, rows: "pd.DataFrame", measures: Measures) -> Measur
     return Measured(dict(zip(once["seed"].tolist(), values.tolist(), strict=True)), ids)
 
 
-def _by_case(claim: Claim, terms: Sequence[tuple[Any, ...]], rows: "pd.DataFrame", measures: Measures) -> Measured:
+def _by_case(claim: Claim, terms: Sequence[tuple[str, str]], rows: "pd.DataFrame", measures: Measures) -> Measured:
     """The value of "column[case]", or of "column[case] - column[case]", paired by seed; other seeds are left out and noted."""
     found = []
     for column, case in terms:

@@ -12,7 +12,7 @@ from common.places import ROOT, runs_dir
 from common.record import RunFolder
 from common.specfiles import TIERS
 from common.stored import stored_runs
-from common.targets import Overrides, Seeds, check_case, papers_of, reach, reachable
+from common.targets import Overrides, Seeds, by_tier, check_case, papers_of, reach, reachable
 from common.words import ALL_KEYS
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def figures(
     for paper in papers_of(target):
         _check_drawings(paper)
     for paper in papers_of(target):
-        for name in (tier,) if tier else TIERS:
-            own = target if "/" in target else paper
+        own = target if "/" in target else paper
+        for name in by_tier(own, tier, overrides, seeds, case):
             stored = tables(own, name, overrides, seeds, case, store=True)
             if not stored.runs.empty:
                 rows = _judged(paper, claims_of(paper), stored.runs, name) if stored.folder.name == name else []
@@ -189,20 +189,24 @@ def claims_of(paper: str, checked: bool = True) -> list[Any]:
 
 
 def _names_nothing(paper: str, claim: "Claim", cases_of: "Callable[[str], set[str]]") -> list[str]:
-    """Sentences on specs, cases and columns in a claim's `runs` that no run of the paper can have.
+    """Sentences on specs, cases and columns of a claim that no run of the paper can have.
 
-    A claim may name a case that nobody has written yet (it is not run then), but none that is nearly a written one.
+    Its `runs` may name a case that nobody has written yet (it is not run then), but none that is nearly a written one.
     """
+    from common.measured import cases_in
+
     known = specfiles.specs(paper)
     named = [str(spec) for spec in claim.runs.get("spec", ())]
     found = [f"{paper} has no spec '{spec}'.{nearest(spec, known)}" for spec in named if spec not in known]
     if found:
         return found
     wanted = [str(case) for case in claim.runs.get("case", ()) if case is not None]
-    cases = {str(case) for spec in (named or known if wanted else ()) for case in cases_of(spec)}
-    for case in wanted:
-        if case not in cases and (near := nearest(case, cases)):
-            found.append(f"{' and '.join(named) or paper} has no case '{case}' at any tier.{near}")
+    measured = [case for _, case in cases_in(claim.measure)]
+    cases = {str(case) for spec in (named or known if wanted + measured else ()) for case in cases_of(spec)}
+    for case in dict.fromkeys(wanted + measured):
+        if case not in cases and ((near := nearest(case, cases)) or case in measured):
+            told = near if case in wanted else f"{near} Its measure names one of: {', '.join(sorted(cases)) or 'none'}."
+            found.append(f"{' and '.join(named) or paper} has no case '{case}' at any tier.{told}")
     for column in claim.runs:
         if column.partition(".")[0] not in COLUMNS:
             found.append(f"'{column}' is no column of the table of runs.{nearest(column, ALL_KEYS + COLUMNS)}")

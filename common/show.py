@@ -132,8 +132,12 @@ def verdicts(rows: list[dict[str, Any]]) -> str:
     lines.append("")
     if any(not row["as_expected"] for row in judged):
         lines.append("! was not the expected verdict; replicate claims --json says what each rests on")
-    for paper, tier in dict.fromkeys((row["paper"], row["tier"]) for row in waiting):
-        ids = [row["claim"] for row in waiting if (row["paper"], row["tier"]) == (paper, tier)]
+    for row in waiting:
+        if row["run_ids"]:  # made, but not what the claim needs
+            lines.append(_beside(f"{row['paper']} {row['claim']} cannot be judged at {row['tier']}: ", row["note"]))
+    unmade = [row for row in waiting if not row["run_ids"]]
+    for paper, tier in dict.fromkeys((row["paper"], row["tier"]) for row in unmade):
+        ids = [row["claim"] for row in unmade if (row["paper"], row["tier"]) == (paper, tier)]
         named = ", ".join(ids) if len(ids) <= 20 else f"{len(ids)} claims"
         lines.append(_beside(f"{paper} has not run at {tier}, or not all of it: ", named))
     if len(rows) > len(judged) + len(waiting):

@@ -36,6 +36,25 @@ def reach(
     return sweep.with_parents(found), beyond
 
 
+def by_tier(
+    target: str, tier: str | None, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
+) -> dict[str, list[Request]]:
+    """tier -> reachable requests: of the tier asked for, or of every tier at which overrides are possible.
+
+    Errors: the Problem of the first tier that refuses, of overrides only where nothing is left at the others.
+    """
+    found: dict[str, list[Request]] = {}
+    refused = []
+    for name in (tier,) if tier else TIERS:
+        try:
+            found[name] = reachable(target, name, overrides, seeds, case)
+        except Problem as problem:
+            refused.append(problem)
+    if refused and not (overrides and any(found.values())):
+        raise refused[0]
+    return found
+
+
 def check_case(target: str, case: str | None) -> None:
     """Nothing. Errors: Problem for a case that no spec of the target has at any tier."""
     cases = {name for tier in TIERS for name in sweep.cases(target, tier)}
@@ -83,8 +102,8 @@ def rows_of(
         {
             "run": r.run_id, "spec": f"{r.paper}/{r.spec}", "case": r.case, "tier": name, "seed": r.run.seed,
         }
-        for name in ((tier,) if tier else TIERS)
-        for r in reachable(target, name, overrides, seeds, case)
+        for name, requests in by_tier(target, tier, overrides, seeds, case).items()
+        for r in requests
     ]  # fmt: skip
 
 

@@ -191,7 +191,10 @@ def cancel(
 def status(
     target: str, tier: str | None = None, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
 ) -> list[dict[str, Any]]:
-    """Every run of a target with its state, progress, seconds left, host, job and last error: see cluster.states."""
+    """Every run of a target with its state, progress, seconds left, host, job and last error: see cluster.states.
+
+    Of a request of one's own without a tier, only tiers where some of it was begun, as far as there is one.
+    """
     from common.cluster import states
 
     rows = rows_of(target, tier, overrides, seeds, case)
@@ -207,7 +210,9 @@ def status(
             "host": state.get("host"), "job": state.get("job"), "waits_for": state.get("waits_for"),
             "error": state.get("error"),
         }  # fmt: skip
-    return rows
+    begun = {row["tier"] for row in rows if row["state"] != "missing"}
+    own = tier is None and (overrides or case is not None or seeds is not None)
+    return [row for row in rows if not (own and begun) or row["tier"] in begun]
 
 
 def select(spec: str, tier: str = "smoke", settings: Settings | None = None, quiet: bool = False) -> dict[str, Any]:

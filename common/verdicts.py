@@ -13,7 +13,7 @@ import numpy as np
 
 from common.claims import EXPECTATIONS, Claim, Reported, Rule
 from common.errors import Missing
-from common.measured import Measured, Measures, measured
+from common.measured import Measured, Measures, measured, selected
 from common.stats import Alternative, bootstrap_interval, enough, paired_permutation_p, welch_interval
 from common.verdict_table import NOT_RUN, interval, readable
 
@@ -33,7 +33,8 @@ def judge(claims: Sequence[Claim], table: "pd.DataFrame", tier: str, measures: M
     and raises Problem when runs it needs are missing (the seed is left out, and the note says why).
     A row: paper, claim, says, source, mark, tier, verdict, expect, as_expected, reported, measured (mean over
     seeds), interval (bootstrap), seeds, values (one a seed), n_seeds, unit, p_value (exact sign flips of
-    value - bound, or - reported value), rule, note, run_ids, deviations.
+    value - bound, or - reported value), rule, note (of a claim not measured: why), run_ids (of such a claim: the runs
+    that are there), deviations.
     """
     return [_judged(claim, table, tier, measures) for claim in claims]
 
@@ -46,7 +47,7 @@ def _judged(claim: Claim, table: "pd.DataFrame", tier: str, measures: Measures) 
     try:
         found = measured(claim, table, tier, measures)
     except Missing as problem:
-        return _row(claim, tier, rule, NOT_RUN, problem.messages, Measured())
+        return _row(claim, tier, rule, NOT_RUN, problem.messages, Measured(run_ids=_there(claim, table, tier)))
     absent = [seed for seed, value in found.values.items() if math.isnan(value)]
     if absent:
         seeds = ", ".join(map(str, absent))
@@ -58,6 +59,14 @@ def _judged(claim: Claim, table: "pd.DataFrame", tier: str, measures: Measures) 
     else:
         verdict, notes = _against_bound(list(found.values.values()), rule)
     return _row(claim, tier, rule, verdict, notes, found)
+
+
+def _there(claim: Claim, table: "pd.DataFrame", tier: str) -> list[str]:
+    """Ids of the runs that a claim is about, as far as they are made: where some are, they are not what it lacks."""
+    try:
+        return [str(run) for run in selected(claim, table, tier)["run_id"].unique()]
+    except Missing:
+        return []
 
 
 def _against_bound(values: list[float], rule: Rule) -> Verdict:

@@ -340,6 +340,12 @@ CLAIMS: list[Case] = [
         ("claim C1", "two has no case 'Er'", "Did you mean 'ER'?"),
     ),
     (
+        "case of a measure",
+        claim(runs={"spec": "two"}, measure="acc[ERR] - acc[joint]"),
+        "claims toy",
+        ("claim C1", "two has no case 'ERR'", "Did you mean 'ER'?", "no case 'joint'", "names one of: ER"),
+    ),
+    (
         "column",
         claim(runs={"spec": "one", "lerner.name": "er"}),
         "claims toy",

@@ -144,6 +144,23 @@ def test_status_follows_a_run(paper: Write, said: Callable[..., str]) -> None:
     assert {r["run"]: r["state"] for r in rows} == {one.run_id: "done", other.run_id: "interrupted"}
 
 
+def test_without_a_tier_those_where_a_request_is_impossible_or_not_begun_are_left_out(
+    paper: Write, said: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    epochs = {"budget": {"iterations": None, "epochs": 1}}
+    paper("one", {**TOY, "seeds": 0, "tiers": {"smoke": {}, "small": {"seeds": 5}, "full": {"run": epochs}}})
+    asked = ("toy/one", "budget.iterations=3")  # at full there would be both
+    loop.run(sweep.expand("toy/one", "smoke", {"budget.iterations": 3})[0].run)
+    assert {row["tier"] for row in json.loads(said("status", *asked, "--json"))} == {"smoke"}
+    assert "smoke@one,budget.iterations=3/runs.csv" in said("figures", *asked)
+    assert "small@" not in said("figures", *asked)
+    assert {row["tier"] for row in json.loads(said("status", "toy/one", "--json"))} == {"smoke", "small", "full"}
+    assert "2 missing" in said("status", "toy/one", "budget.iterations=4")  # nothing is begun: all that is possible
+    for words in (("status", "toy/one", "learner.foo=1"), ("status", *asked, "--tier", "full")):
+        assert main(list(words)) == 1
+    assert "has no setting 'foo'" in capsys.readouterr().err
+
+
 def test_figures_of_nothing_say_so(paper: Write, said: Callable[..., str]) -> None:
     paper("one", TOY)
     assert "nothing to draw" in said("figures", "toy")
@@ -175,6 +192,22 @@ def test_new_claims_are_locked_when_verdicts_are_written(paper: Write, monkeypat
     claims.write_text(f"- {row % 'it learns well'}\n")
     with pytest.raises(Problem, match=r"C1: what the paper reports was edited"):
         verbs.write_verdicts("toy")
+
+
+def test_a_claim_that_cannot_be_judged_on_the_runs_that_are_there_says_why(
+    paper: Write, said: Callable[..., str]
+) -> None:
+    folder = paper("one", {**TOY, "seeds": 0, "grid": {"optimiser.lr": [0.1, 0.01]}}).parent.parent
+    paper("later", TOY)
+    row = "says: x, source: p, mark: derived, measure: acc, tiers: {smoke: {at_most: 1, expect: holds}}"
+    (folder / "claims.yaml").write_text(
+        f"- {{id: C1, runs: {{spec: one}}, {row}}}\n- {{id: C2, runs: {{spec: later}}, {row}}}\n"
+    )
+    for request in sweep.expand("toy/one", "smoke"):
+        loop.run(request.run)
+    told = said("claims", "toy", "--tier", "smoke")
+    assert "toy C1 cannot be judged at smoke: seed 0 has 2 runs that differ in optimiser.lr;" in told
+    assert "toy has not run at smoke, or not all of it: C2\n" in told + "\n"
 
 
 def test_show_says_where_a_run_came_from(paper: Write, said: Callable[..., str]) -> None:
