@@ -30,7 +30,7 @@ def save(folder: Path, run_id: str, cursor: Cursor, learner: Learner, trace: Tra
     if lost := learner.unsaved():
         raise Problem(
             f"{type(learner).__name__} changes {', '.join(lost)} while it learns, which no checkpoint holds: keep it in "
-            "self.state (tensors, numbers), or under a name that begins with _ when it can be made again."
+            "self.state (tensors, numbers, lists and dicts of them), or under a name that begins with _ when it can be made again."
         )
     state = {
         "run_id": run_id,

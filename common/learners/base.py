@@ -17,6 +17,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from common.learners.memory import Memory
+from common.learners.unsaved import attributes, marks
 from common.ranks import Ranks
 from common.streams.resident import Batch, Evaluation, Resident
 from common.streams.stream import Task
@@ -216,18 +217,15 @@ class Learner(LightningModule):
         return found
 
     def unsaved(self) -> list[str]:
-        """Names of plain attributes that changed since the learner was made: they would be lost when a run resumes.
+        """Names of attributes that changed, in place too, since the learner was made: they would be lost when a run resumes.
 
         What a learner remembers belongs in `state`; what it can make again belongs under a name that begins with _.
         """
-        now = self._plain()
-        before: dict[str, Any] = self.__dict__.setdefault("_made_with", now)
-        return sorted(name for name in now.keys() | before.keys() if now.get(name) is not before.get(name))
-
-    def _plain(self) -> dict[str, Any]:
-        own = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        kept = ("state", "memory", "live", "training", "watch", "optimiser")
-        return {name: value for name, value in (own | self._modules).items() if name not in kept}
+        values = attributes(self)
+        now = marks(self, values)
+        # the values stay with their marks: an id is nobody else's as long as its object is there
+        _, before = self.__dict__.setdefault("_made_with", (values, now))
+        return sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
 
     def get_extra_state(self) -> dict[str, Any]:
         """State and memory, saved with the weights."""
@@ -253,4 +251,6 @@ def norm(gradients: list[Tensor]) -> Tensor:
 def _to(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
         return value.to(device)
-    return {k: _to(v, device) for k, v in value.items()} if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return {k: _to(v, device) for k, v in value.items()}
+    return type(value)(_to(v, device) for v in value) if type(value) in (list, tuple) else value

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from common.rng import generator
 
+STORED = ("rows", "labels", "tasks", "keys")
+
 
 class Memory:
     """Rows kept of past tasks, with their label, task and a random key each.
@@ -80,7 +82,7 @@ class Memory:
 
     def stored(self) -> dict[str, Tensor]:
         """Tensors that hold the whole memory."""
-        return {name: torch.from_numpy(getattr(self, name).copy()) for name in ("rows", "labels", "tasks", "keys")}
+        return {name: torch.from_numpy(getattr(self, name).copy()) for name in STORED}
 
     def restore(self, stored: dict[str, Any]) -> None:
         """Takes back what `stored` gave."""
