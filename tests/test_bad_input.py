@@ -69,6 +69,7 @@ def holds(text: str, *words: str) -> None:
 
 # --- the command line ------------------------------------------------------------------------------------------
 
+ADAM = "plan toy/one optimiser.lr=0.1 optimiser.name=adam"
 WORDS: list[tuple[str, tuple[str, ...]]] = [
     ("rnu toy", ("no verb 'rnu'", "Did you mean 'run'?", "Verbs: list, plan")),
     ("", ("VERB", "--help")),
@@ -97,6 +98,10 @@ WORDS: list[tuple[str, tuple[str, ...]]] = [
     ("plan toy/one model.hidden=12", ("model.hidden is 12", "list[int]")),
     ("plan toy/one model.hidden=[12,-1]", ("model.hidden", "-1", "between 1")),
     ("plan toy/one model.hidden=[a]", ("model.hidden is ['a']", "list[int]")),
+    (f"{ADAM} optimiser.betas=[0.9]", ("optimiser.betas is [0.9], but must be two numbers from 0 to below 1",)),
+    (f"{ADAM} optimiser.betas=[0.9,1]", ("optimiser.betas is [0.9, 1.0]",)),
+    (f"{ADAM} optimiser.betas=[-0.1,0.9]", ("optimiser.betas is [-0.1, 0.9]",)),
+    (f"{ADAM}w_scheduled optimiser.betas=[]", ("optimiser.betas is []",)),
     ("plan toy/one optimiser.lr=fast", ("optimiser.lr is 'fast'", "float")),
     ("plan toy/one optimiser.lr=-1", ("optimiser.lr is -1.0", "between 1e-12 and")),
     ("plan toy/one optimiser.lr=.nan", ("optimiser.lr is nan", "between")),

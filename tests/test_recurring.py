@@ -169,6 +169,23 @@ def test_a_reduced_probability_evens_out_how_often_classes_come() -> None:
         ({"order": "cycle", "probability": "zipf"}, "do not go with them"),
         ({"order": "cycle", "combinations": 0.5}, "exclude each other"),
         ({"combinations": 0.05}, "too few to show each of 10 classes"),
+        (
+            {"frequencies": [1.0] * 6 + [0.0] * 4, "phases": "halves"},
+            "Task 400 of 400 of the stream needs 2 classes, but only 1",
+        ),
+        (
+            {"frequencies": [0.0] * 5 + [1.0] * 5, "phases": "halves"},
+            "Task 1 of 400 of the stream needs 2 classes, but only 0",
+        ),
+        ({"frequencies": [0.0] * 5 + [1.0] * 5, "phases": "forgetting"}, "(stream.phases is forgetting)"),
+        (
+            {"probability": "zipf", "exponent": 1000.0, "classes_per_task": 3},
+            "have a probability above zero by then (stream.phases is same)",
+        ),
+        (
+            {"prob_reduction": 1e6, "phases": "halves"},
+            "Lower stream.classes_per_task, stream.exponent or stream.prob_reduction",
+        ),
         ({"per_class": 13}, "stream.per_class is 13, but class 0 has 12 images"),
     ],
 )
@@ -176,6 +193,15 @@ def test_settings_that_do_not_go_together_are_refused(over: dict[str, Any], word
     with pytest.raises(Problem) as caught:
         recurring(IMAGES, 0, **{**BASE, **over})
     assert words in str(caught.value)
+
+
+def test_a_world_of_which_each_phase_can_be_drawn_from_is_not_refused() -> None:
+    weights = [1.0, 1.0, *[0.0] * 6, 1.0, 1.0]
+    tasks = drawn(frequencies=weights, phases="halves")
+    assert set(tasks[:200]) == {(0, 1)}
+    assert set(tasks[200:]) == {(8, 9)}
+    alone = recurring(IMAGES, 3, **BASE, frequencies=[1.0, 1.0, *[0.0] * 7, 1.0], phases="halves", replacement=True)
+    assert alone.tasks[399].classes == (9,)
 
 
 # --- corruptions -------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from common.errors import Problem
 from common.rng import generator
 from common.streams.corruptions import drawn
 from common.streams.frequencies import Floats
@@ -58,6 +59,13 @@ class Recurring:
         if self.groups is not None:
             return self.groups[rng.integers(len(self.groups))]
         allowed = probabilities * self._open(index)
+        likely = int((allowed > 0).sum())
+        if likely < (1 if self.replacement else self.width):
+            raise Problem(
+                f"Task {index + 1} of {self.count} of the stream needs {self.width} classes, but only {likely} have a probability "
+                f"above zero by then (stream.phases is {self.phases}). Lower stream.classes_per_task, stream.exponent or "
+                "stream.prob_reduction, give more of stream.frequencies a weight, or set stream.phases=same."
+            )
         return np.unique(rng.choice(len(allowed), self.width, self.replacement, allowed / allowed.sum()))
 
     def _open(self, index: int) -> np.ndarray:

@@ -76,6 +76,8 @@ def recurring(
         corruption,
         severity,
     )
+    for index in (0, tasks - 1 if prob_reduction is None or phases != "same" else 0):
+        recipe.classes_of(index)  # a phase that cannot be drawn from is refused here, not when a run gets there
     relabel = np.full(len(images.classes), -1, dtype=np.int64)
     relabel[world] = np.arange(count)
     source: Literal["train", "test"] = "test" if evaluate_on == "test" else "train"
