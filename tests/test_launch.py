@@ -73,6 +73,16 @@ class Slow(Learner):
         if not Path(os.environ["MAY_LIVE"]).exists():
             time.sleep(0.05)
         return super().update(batch)
+
+
+class Forgets(Slow):
+    """Counts where no checkpoint looks."""
+
+    count = 0
+
+    def update(self, batch):
+        self.count += 1
+        return super().update(batch)
 '''
 
 
@@ -253,6 +263,30 @@ def test_stopped_by_the_user_saves_and_goes_on(paper: Write, own: Path, forked: 
         assert 0 < status["updates"] < 300
     own.touch()
     assert len(launched(requests).done) == 2
+
+
+def test_a_run_that_fails_while_it_is_asked_to_stop_is_told_as_failed(
+    paper: Write, own: Path, forked: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = {**TOY["run"], "learner": {"name": "own_learners.Forgets"}, "budget": {"iterations": 100, "batch": 8}}
+    paper("slow", {**TOY, "run": slow, "cases": {"forgets": {}, "fine": {"learner": {"name": "own_learners.Slow"}}}})
+    ids = by_case(expanded())
+
+    def interrupt() -> None:
+        while not all(RunFolder(runs_dir() / run_id).status()["updates"] for run_id in ids.values()):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    assert main(["run", "toy", "--workers", "2"]) == 130
+    thread.join()
+    said = capsys.readouterr().out
+    assert "0 runs done, 0 were done before, 1 failed" in said
+    assert f"failed {ids['forgets']}: Forgets changes count while it learns" in said
+    assert "stopped; the same command goes on where it was, and tries again what failed" in said
+    states = {row["case"]: row["state"] for row in verbs.status("toy", "smoke")}
+    assert states == {"forgets": "failed", "fine": "interrupted"}
 
 
 def test_spawned_workers_find_a_learner_of_ones_own(own: Path, tmp_path: Path) -> None:
