@@ -98,6 +98,9 @@ def impossible(spec: RunSpec) -> list[str]:
             f"learner.mask is 'task', but the learner {spec.learner.name} replays other classes, whose labels that mask would "
             "exclude. Set learner.mask=group or none."
         )
+    betas = spec.optimiser.settings.get("betas")
+    if isinstance(betas, list) and (len(betas) != 2 or not all(0 <= beta < 1 for beta in betas)):
+        found.append(f"optimiser.betas is {betas}, but must be two numbers from 0 to below 1, such as [0.9, 0.999].")
     memory = spec.learner.settings.get("memory")
     least, what = _least_memory(spec)
     depth, convs = spec.model.settings.get("depth", 0), spec.model.settings.get("convs")
