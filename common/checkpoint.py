@@ -25,13 +25,18 @@ class Cursor:
     updates: int = 0
 
 
-def save(folder: Path, run_id: str, cursor: Cursor, learner: Learner, trace: Trace) -> None:
-    """Nothing; checkpoint.pt holds everything needed to go on exactly from `cursor` (written atomically)."""
+def refuse_unsaved(learner: Learner) -> None:
+    """Nothing. Errors: Problem when the learner has changed what no checkpoint holds."""
     if lost := learner.unsaved():
         raise Problem(
             f"{type(learner).__name__} changes {', '.join(lost)} while it learns, which no checkpoint holds: keep it in "
             "self.state (tensors, numbers, lists and dicts of them), or under a name that begins with _ when it can be made again."
         )
+
+
+def save(folder: Path, run_id: str, cursor: Cursor, learner: Learner, trace: Trace) -> None:
+    """Nothing; checkpoint.pt holds everything needed to go on exactly from `cursor` (written atomically)."""
+    refuse_unsaved(learner)
     state = {
         "run_id": run_id,
         "cursor": [cursor.task, cursor.step, cursor.updates],

@@ -13,6 +13,7 @@ from common.build import build, fabric_for
 from common.checkpoint import Cursor
 from common.evaluate import correct
 from common.files import write_json
+from common.learners.base import Learner
 from common.places import runs_dir
 from common.progress import Clock, Facts
 from common.provenance import provenance
@@ -89,9 +90,19 @@ def carry_out(run: "Run") -> None:
                 run.evaluate(task)
             run.snapshot(last)
             run.save_and_report()
-        learner.end(task)
+        end(learner, task)
         run.cursor = Cursor(task.index + 1, 0, run.cursor.updates)
     run.finish()
+
+
+def end(learner: Learner, task: Task) -> None:
+    """Nothing; the learner has ended the task. Errors: Problem when it keeps something that no checkpoint would hold.
+
+    Before its `end` too, which may put back what it has counted; and however short the run is, so that it shows at once.
+    """
+    checkpoint.refuse_unsaved(learner)
+    learner.end(task)
+    checkpoint.refuse_unsaved(learner)
 
 
 def introduce(

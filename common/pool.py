@@ -126,6 +126,9 @@ class Pool:
                     self._over(request.run_id, f"{code} (killed, or out of memory); resume with the same command")
             self.workers[k] = self._start(k)
             return
+        self._heard(k, kind, value)
+
+    def _heard(self, k: int, kind: str, value: Any) -> None:
         if kind == "progress":
             for run_id, updates in value.items():
                 self.bar.at(run_id, updates)
@@ -161,3 +164,12 @@ class Pool:
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()
+        for k in list(self.busy):
+            self._last_words(k)
+
+    def _last_words(self, k: int) -> None:
+        """Takes what a worker said before it left: a run may have failed, or ended, while it was asked to stop."""
+        pipe = self.workers[k][1]
+        with contextlib.suppress(EOFError, OSError):
+            while k in self.busy and pipe.poll():
+                self._heard(k, *pipe.recv())

@@ -184,7 +184,8 @@ def outcome(value: dict[str, Any]) -> str:
     lines += [f"  under way elsewhere: {reason}" for reason in value["elsewhere"].values()]
     lines += [f"  failed {run}: {reason}" for run, reason in value["failed"].items()]
     if value["stopped"]:
-        lines.append("stopped; the same command goes on where it was")
+        again = ", and tries again what failed" if value["failed"] else ""
+        lines.append(f"stopped; the same command goes on where it was{again}")
     if value["claims"]:
         lines += ["", verdicts(value["claims"])]
     if value["summary"] and not value["brief"]:

@@ -90,6 +90,16 @@ class Slow(Learner):
         if not Path(os.environ["MAY_LIVE"]).exists():
             time.sleep(0.05)
         return super().update(batch)
+
+
+class Forgets(Slow):
+    """Counts where no checkpoint looks."""
+
+    count = 0
+
+    def update(self, batch):
+        self.count += 1
+        return super().update(batch)
 '''
 
 
@@ -199,6 +209,23 @@ def test_a_request_named_twice_runs_once(paper: Write, forked: None) -> None:
     assert launched(requests).before == [requests[0].run_id]
 
 
+def test_a_run_that_diverged_is_told_of_by_run_and_status(
+    paper: Write, forked: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paper("two", {**TOY, "cases": {"fine": {}, "wild": {"optimiser.lr": 1e6, "model.hidden": [12, 12]}}})
+    ids = by_case(expanded())
+    assert main(["run", "toy", "--workers", "1"]) == 0
+    assert f"loss not finite from update 4 on: {ids['wild']}" in capsys.readouterr().out
+    assert main(["run", "toy"]) == 0  # nothing is to be done, and it is said again
+    said = capsys.readouterr().out
+    assert said.count("loss not finite") == 1
+    assert main(["status", "toy"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "loss not finite from update 4 on" in line and ids["wild"] in line]
+    assert sum("loss not finite" in line for line in lines) == 1
+    assert {row["case"]: row["not_finite_from"] for row in verbs.status("toy")} == {"fine": None, "wild": 4}
+
+
 # --- parents -----------------------------------------------------------------------------------------------
 
 
@@ -301,6 +328,30 @@ def test_a_run_that_is_asked_to_stop_has_the_patience_of_the_settings(
     begun = (folder / "provenance.json").exists
     assert run_local([request], settings, {request.run_id: 12}, quiet=True, stop=begun).stopped
     assert (folder / "checkpoint.pt").exists() == saved
+
+
+def test_a_run_that_fails_while_it_is_asked_to_stop_is_told_as_failed(
+    paper: Write, own: Path, forked: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = {**TOY["run"], "learner": {"name": "own_learners.Forgets"}, "budget": {"iterations": 100, "batch": 8}}
+    paper("slow", {**TOY, "run": slow, "cases": {"forgets": {}, "fine": {"learner": {"name": "own_learners.Slow"}}}})
+    ids = by_case(expanded())
+
+    def interrupt() -> None:
+        while not all(RunFolder(runs_dir() / run_id).status()["updates"] for run_id in ids.values()):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    assert main(["run", "toy", "--workers", "2"]) == 130
+    thread.join()
+    said = capsys.readouterr().out
+    assert "0 runs done, 0 were done before, 1 failed" in said
+    assert f"failed {ids['forgets']}: Forgets changes count while it learns" in said
+    assert "stopped; the same command goes on where it was, and tries again what failed" in said
+    states = {row["case"]: row["state"] for row in verbs.status("toy", "smoke")}
+    assert states == {"forgets": "failed", "fine": "interrupted"}
 
 
 def test_spawned_workers_find_a_learner_of_ones_own(own: Path, tmp_path: Path) -> None:

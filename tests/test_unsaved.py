@@ -19,6 +19,8 @@ from common.build import build
 from common.errors import Problem
 from common.learners.base import Learner
 from common.learners.memory import Memory
+from common.places import runs_dir
+from common.record import RunFolder
 from common.spec import RunSpec
 
 OWN = '''
@@ -37,9 +39,16 @@ class Diary(ER):
         super().__init__(setup, memory=memory)
         self.place = place
         self.done = []
+        self.step = 0
+
+    def update(self, batch):
+        if self.place == "while":
+            self.step += 1
+        return super().update(batch)
 
     def end(self, task):
         super().end(task)
+        self.step = 0
         if self.place == "list":
             self.done.append(task.index)
         if self.place == "class":
@@ -173,6 +182,25 @@ def test_a_run_that_could_not_be_resumed_is_refused(
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(Problem, match=rf"Diary changes {named} while it learns, which no checkpoint holds"):
         loop.run(small("own_diary.Diary", {"learner.place": place}), loop.Place(save_every=13))
+
+
+@pytest.mark.parametrize(("place", "named"), [("list", "done"), ("class", "shared"), ("while", "step")])
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_run_too_short_for_a_checkpoint_is_refused_too(
+    place: str, named: str, at_once: int, small: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from common.vectorised import loop as batch
+
+    (tmp_path / "own_diary.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    specs = [small("own_diary.Diary", {"learner.place": place}, seed=seed) for seed in range(at_once)]
+    errors: dict[str, Exception | None] = {}
+    batch.run(specs, loop.Place(), [], errors.__setitem__)
+    assert len(errors) == at_once
+    for run_id, error in errors.items():
+        assert f"Diary changes {named} while it learns" in str(error)
+        status = RunFolder(runs_dir() / run_id).status()
+        assert (status["state"], status["updates"]) == ("failed", 0)  # in its first task: nothing was reported yet
 
 
 def test_a_list_in_the_state_is_resumed(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from common.batches import Batches
 from common.learners.base import Learner, Params
-from common.loop import Run
+from common.loop import Run, end
 from common.schedules import set_rate
 from common.streams.resident import Batch
 from common.streams.stream import Task
@@ -94,7 +94,7 @@ class Group:
         self._pause()
         for k, task in enumerate(tasks):
             with self.alone(k) as learner:
-                learner.end(task)
+                end(learner, task)
 
     def _pause(self) -> None:
         """Every member's learner is as it would be alone; its optimiser too, where it may be looked at."""
