@@ -306,6 +306,20 @@ def test_claims_measure_what_they_say() -> None:
     assert measures.last_less_first("learner.length", swept) == pytest.approx(0.12)
 
 
+def test_a_case_that_could_not_be_measured_leaves_its_seed_without_a_value() -> None:
+    trace = {"step": np.array([0, 5]), "ends": np.array([5])}
+    found = measures.per_run(trace, np.array([[0.1], [0.6]]))
+    assert found["a_n"] == pytest.approx(0.6)
+    assert np.isnan([found["f_n"], found["f_max"]]).all()  # of one task nothing can be forgotten
+    runs = {"run_id": list("abcd"), "case": ["CODA-P", "no attention", "no freezing", "no orthogonality"]}
+    for k in range(4):
+        rows = pd.DataFrame({**runs, "a_n": [np.nan if k == j else 0.5 for j in range(4)]})
+        assert np.isnan(measures.orthogonality_most(rows))
+    swept = pd.DataFrame({"run_id": list("abc"), "learner.length": [4, 8, 40], "a_n": [0.5, 0.6, np.nan]})
+    assert np.isnan(measures.last_less_first("learner.length", swept))
+    assert np.isnan(measures.least_key_slope(pd.DataFrame({"key_gradient": [0.1, np.nan]})))
+
+
 def test_every_part_states_its_version_and_every_number_of_the_paper_has_a_place() -> None:
     for request in sweep.expand("coda_prompt", "smoke", seeds=[0]):
         for kind in parts.KINDS:

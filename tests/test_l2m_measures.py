@@ -49,9 +49,17 @@ def test_what_a_run_is_measured_by() -> None:
 def test_a_run_that_learns_every_task_has_no_retention() -> None:
     every = trace() | {"trained": np.packbits(np.ones((1, 4), dtype=bool), axis=1), "ends": np.array([10])}
     found = measures.per_run(every, np.zeros((3, 4)))
-    assert "retention" not in found
-    assert "forgot" not in found
+    assert np.isnan(found["retention"])
+    assert np.isnan(found["forgot"])
     assert found["new"] == pytest.approx(0.5)
+
+
+def test_a_net_that_solved_nothing_before_has_no_retention() -> None:
+    nothing = trace()
+    nothing["v_score"][0] = 0
+    found = measures.per_run(nothing, np.zeros((3, 4)))
+    assert np.isnan(found["retention"])
+    assert found["old"] == pytest.approx(0.25)
 
 
 def rows(**columns: dict[str, float]) -> pd.DataFrame:
@@ -73,6 +81,16 @@ def test_what_claims_compare() -> None:
     with pytest.raises(Problem, match="0 runs of L2M-oracle"):
         measures.MEASURES["oracle_gap"](pool)
     assert measures.untrained_times(pd.DataFrame({"new": [0.6], "new_before": [0.1]})) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("unknown", ["FT", "LoRA", "prompt tuning"])
+def test_a_case_that_could_not_be_measured_leaves_its_seed_without_a_value(unknown: str) -> None:
+    kept = {"FT": 0.2, "LoRA": 0.3, "prompt tuning": 0.8} | {unknown: np.nan}
+    assert np.isnan(measures.MEASURES["keeps_less"](rows(retention=kept)))
+    new = {"L2M": 0.6, "L2P-PT": 0.1, "L2P-PreT": 0.5, "L2P-Pv2": np.nan}
+    assert np.isnan(measures.MEASURES["over_l2p"](rows(new=new)))
+    several = pd.concat([rows(new={"L2M": 0.5}), rows(new={"L2M": np.nan}).assign(run_id="other")])
+    assert np.isnan(measures.value(several, "L2M", "new"))
 
 
 def test_claims_are_locked_and_measured_by_what_there_is() -> None:

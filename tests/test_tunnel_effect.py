@@ -134,7 +134,7 @@ def test_measures_of_a_tunnel_made_by_hand() -> None:
 def test_measures_without_a_tunnel_say_nothing_of_it() -> None:
     curves = {"ID accuracy": [0.5, 0.6], "OOD accuracy": [0.5, 0.4], "rank": [9, 8], "within/between": [2, 1]}
     found = measures.per_analysis("layerwise", layer_facts(curves | {"cka to l2": [0.5, 1]}, {"accuracy": 0.9}))
-    assert "s95" not in found
+    assert np.isnan(found["s95"])
     assert "cka_tunnel" not in found
     assert found["ood_drop"] == pytest.approx(0.1)
     assert measures.per_analysis("another", pd.DataFrame()) == {}
@@ -217,6 +217,37 @@ def test_measures_over_several_runs() -> None:
     assert measures.MEASURES["rank_against_vgg"](both) == 2.5
     with pytest.raises(Problem):
         measures.MEASURES["rank_against_vgg"](both[:1])
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "column"),
+    [
+        ("start_range", "case", "s95"), ("start_rises", "stream.count", "s95"), ("width_rise", "model.width", "s95"),
+        ("retained_rises", "stream.count", "ood_retained"), ("rank_against_vgg", "model.name", "rank_p"),
+    ],
+)  # fmt: skip
+def test_a_network_that_could_not_be_measured_leaves_its_seed_without_a_value(
+    name: str, setting: str, column: str
+) -> None:
+    places = ["vgg", "resnet", "vgg"] if setting == "model.name" else [1, 2, 3]
+    rows = pd.DataFrame({"model.name": "vgg", "model.depth": 19, setting: places, column: [3, 4, np.nan]})
+    assert np.isnan(measures.MEASURES[name](rows))
+    assert np.isfinite(measures.MEASURES[name](rows[:2]))
+
+
+def test_a_tunnel_that_never_starts_leaves_its_seed_without_a_value() -> None:
+    nets = pd.DataFrame({"spec": "shortened", "model.depth": 19, "model.convs": [3, 6], "learned": 0.5, "forg": 0.1})
+    rows = pd.concat([nets, pd.DataFrame({"spec": ["swap"], "swap_s95": [np.nan]})])
+    for name in ("shortened_accuracy", "shortened_forgetting", "too_short_loss"):
+        assert np.isnan(measures.MEASURES[name](rows))
+    curves = {"E1+T1": 0.9, "E1+T2": 0.5, "E2+T2": 0.8, "probe of E1": 0.2, "probe of E2": 0.2, "E2+T1, new head": 0.3}
+    points = [
+        {"quantity": quantity, "task": task, "split": split, "value": value}
+        for quantity, value in curves.items() for task in (1, 2) for split in (1, 2)
+    ]  # fmt: skip
+    found = measures.per_analysis("swap", pd.DataFrame(points))
+    assert np.isnan([found["swap_s95"], found["swap_penalty@s95"], found["refit_gain@s98"]]).all()
+    assert found["acc1"] == pytest.approx(0.9)
 
 
 def test_weights_of_before_the_first_update_can_be_looked_into(places: Path) -> None:

@@ -18,9 +18,10 @@ Floats = np.ndarray
 
 
 def per_run(trace: dict[str, np.ndarray], accuracy: np.ndarray) -> dict[str, float]:
-    """a_n, f_n, and beside them f_max, caa (mean of A_t), new (accuracy on a task when it was just learned)."""
+    """a_n, f_n, and beside them f_max, caa (mean of A_t), new (accuracy on a task when it was just learned). NaN: there is
+    no such task, or it was not measured."""
     rows = np.searchsorted(trace["step"], trace["ends"], side="right") - 1
-    return {name: value for name, value in of_matrix(accuracy[rows]).items() if np.isfinite(value)}
+    return of_matrix(accuracy[rows])
 
 
 def of_matrix(R: Floats) -> dict[str, float]:
@@ -72,9 +73,9 @@ ONCE = {
 
 
 def value(rows: "pd.DataFrame", case: str, column: str = "a_n", spec: str | None = None) -> float:
-    """A column of the one run of a case (of a spec). Errors: Problem when it is missing."""
+    """A column of the one run of a case (of a spec), NaN where it could not be measured. Errors: Problem when it is missing."""
     found = rows[(rows["case"] == case) & ((rows["spec"] == spec) if spec else True)].drop_duplicates("run_id")
-    if len(found) != 1 or not np.isfinite(found.iloc[0][column]):
+    if len(found) != 1:
         raise Problem(f"{len(found)} runs of {case}{f' in {spec}' if spec else ''} with {column}, where one is needed")
     return float(found.iloc[0][column])
 
@@ -105,14 +106,14 @@ def replay_gain_grows(rows: "pd.DataFrame") -> float:
 
 def replay_gain(rows: "pd.DataFrame") -> float:
     """Smallest gain of CODA-P over ER over the numbers of tasks (C4)."""
-    return float(min(by_tasks(rows)))
+    return float(np.min(by_tasks(rows)))
 
 
 def swept(column: str, rows: "pd.DataFrame", what: str = "a_n") -> tuple[Floats, Floats]:
     """(settings, values) over one swept setting, ascending. Errors: Problem with fewer than two."""
-    means = rows.drop_duplicates("run_id").groupby(column)[what].mean().dropna().sort_index()
+    means = rows.drop_duplicates("run_id").groupby(column)[what].mean().sort_index()
     if len(means) < 2:
-        raise Problem(f"{column} has fewer than two values with {what}")
+        raise Problem(f"{column} has fewer than two values, so {what} cannot be compared")
     return means.index.to_numpy(dtype=float), means.to_numpy()
 
 
@@ -134,17 +135,17 @@ def long_range(rows: "pd.DataFrame") -> float:
 def orthogonality_most(rows: "pd.DataFrame") -> float:
     """How much more A_N falls without orthogonality than without attention or freezing, whichever is more (C7)."""
     falls = {case: gain("CODA-P", case, "a_n", rows) for case in ("no attention", "no freezing", "no orthogonality")}
-    return falls.pop("no orthogonality") - max(falls.values())
+    return falls.pop("no orthogonality") - float(np.max(list(falls.values())))
 
 
 def least_key_slope(rows: "pd.DataFrame") -> float:
     """The smallest key gradient of the runs (C11)."""
-    return float(rows["key_gradient"].min())
+    return float(rows["key_gradient"].min(skipna=False))
 
 
 def largest_key_slope(rows: "pd.DataFrame") -> float:
     """The largest key gradient of the runs (C11)."""
-    return float(rows["key_gradient"].max())
+    return float(rows["key_gradient"].max(skipna=False))
 
 
 def mac_error(rows: "pd.DataFrame") -> float:

@@ -22,7 +22,7 @@ L2P = ("L2P-PT", "L2P-PreT", "L2P-Pv2")
 def per_run(trace: dict[str, np.ndarray], accuracy: np.ndarray) -> dict[str, float]:
     """new, old: mean scores at the end; new_before, old_before: before the first update; retention: old / old_before; learned:
     score of a task when it was just learned; forgot: mean of that less the score at the end; modulated_new, modulated_old:
-    share of modulated steps at the end. acc: mean over all tasks."""
+    share of modulated steps at the end. acc: mean over all tasks. NaN: there are no such tasks, or nothing to keep."""
     parts = np.diff(trace["offsets"])
     trained = np.unpackbits(trace["trained"], axis=1)[:, : len(parts)].astype(bool)  # [T, P]
     new = trained.any(0)
@@ -34,7 +34,7 @@ def per_run(trace: dict[str, np.ndarray], accuracy: np.ndarray) -> dict[str, flo
     modulated = means(trace, "v_modulated")[-1]
     found["modulated_new"] = _mean(modulated[new])
     found["modulated_old"] = _mean(modulated[~new])
-    return {name: value for name, value in found.items() if np.isfinite(value)}
+    return found
 
 
 def means(trace: dict[str, np.ndarray], name: str) -> np.ndarray:
@@ -75,11 +75,12 @@ def per_analysis(name: str, facts: "pd.DataFrame") -> dict[str, float]:
 
 
 def value(rows: "pd.DataFrame", case: str, column: str) -> float:
-    """Mean of a column over the runs of a case (one run, or one for each new task). Errors: Problem when there is none."""
+    """Mean of a column over the runs of a case (one run, or one for each new task); NaN where one of them could not be
+    measured. Errors: Problem when there is none."""
     found = rows[rows["case"] == case].drop_duplicates("run_id")[column]
-    if not len(found) or not np.isfinite(found).all():
+    if not len(found):
         raise Problem(f"{len(found)} runs of {case} with {column}, where one is needed")
-    return float(found.mean())
+    return float(found.mean(skipna=False))
 
 
 def gain(one: str, other: str, column: str, rows: "pd.DataFrame", factor: float = 1.0) -> float:
@@ -89,18 +90,18 @@ def gain(one: str, other: str, column: str, rows: "pd.DataFrame", factor: float 
 
 def gain_over_best(one: str, others: tuple[str, ...], rows: "pd.DataFrame") -> float:
     """Score on new tasks of one case less that of the best of others."""
-    return value(rows, one, "new") - max(value(rows, other, "new") for other in others)
+    return value(rows, one, "new") - float(np.max([value(rows, other, "new") for other in others]))
 
 
 def untrained_times(rows: "pd.DataFrame") -> float:
     """Score on the pre-training tasks less five times that of the untrained policy."""
-    return float((rows["new"] - 5 * rows["new_before"]).mean())
+    return float((rows["new"] - 5 * rows["new_before"]).mean(skipna=False))
 
 
 def trade_off(column: str, rows: "pd.DataFrame") -> float:
     """The smaller gain of FT and LoRA over prompt tuning in a column (of retention: of prompt tuning over them)."""
     turn = 1 if column == "new" else -1
-    return min(turn * gain(method, "prompt tuning", column, rows) for method in ("FT", "LoRA"))
+    return float(np.min([turn * gain(method, "prompt tuning", column, rows) for method in ("FT", "LoRA")]))
 
 
 MEASURES: dict[str, Callable[[Any], float]] = {

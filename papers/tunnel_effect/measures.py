@@ -30,12 +30,13 @@ def per_run(trace: dict[str, np.ndarray], accuracy: np.ndarray) -> dict[str, flo
 
 
 def per_analysis(name: str, facts: "pd.DataFrame") -> dict[str, float]:
-    """Columns that an analysis adds to the table of runs; none for an analysis that is another paper's."""
+    """Columns that an analysis adds to the table of runs; none for an analysis that is another paper's. NaN: what is looked
+    for never happened (a tunnel that never starts)."""
     functions: dict[str, Callable[[Any], dict[str, float]]] = {
         "layerwise": _layers, "swap": _swap, "reset": _reset, "development": _development,
     }  # fmt: skip
     found = functions[name](facts) if name in functions else {}
-    return {key: float(value) for key, value in found.items() if np.isfinite(value)}
+    return {key: float(value) for key, value in found.items()}
 
 
 def curve(facts: "pd.DataFrame", quantity: str) -> Curve:
@@ -113,13 +114,11 @@ def _swap(facts: "pd.DataFrame") -> dict[str, float]:
     found["forgetting"] = found["acc1"] - found["acc1_after"]
     for share, word in ((0.95, "s95"), (0.98, "s98")):
         s = start(e1, own[0], share)
-        if s is not None:
-            at = s - 1
-            found |= {
-                f"swap_{word}": s,
-                f"swap_penalty@{word}": own[at] - with_two[at],
-                f"refit_gain@{word}": e2[at] - after[at],
-            }
+        found |= {
+            f"swap_{word}": np.nan if s is None else s,
+            f"swap_penalty@{word}": np.nan if s is None else own[s - 1] - with_two[s - 1],
+            f"refit_gain@{word}": np.nan if s is None else e2[s - 1] - after[s - 1],
+        }
     for k in range(len(own)):
         found[f"swap_penalty@{k + 1}"] = own[k] - with_two[k]
     return found

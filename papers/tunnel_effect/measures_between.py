@@ -1,4 +1,7 @@
-"""Measures of this paper's claims that compare runs of one seed: widths, depths, data, shortened networks, variables."""
+"""Measures of this paper's claims that compare runs of one seed: widths, depths, data, shortened networks, variables.
+
+A measure is NaN where a number that it needs could not be measured in a run; the claim then fails.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,52 +17,56 @@ if TYPE_CHECKING:
 
 def start_range(rows: "pd.DataFrame") -> float:
     """Largest less smallest s95 over the depths of one seed (Fig. 9). Errors: Problem with fewer than two depths."""
-    starts = rows.groupby("case")["s95"].mean().dropna()
-    if len(starts) < 2:
-        raise Problem("s95 of fewer than two depths is known")
-    return float(starts.max() - starts.min())
+    return float(np.ptp(_by(rows, "case")))
 
 
 def retained_rises(rows: "pd.DataFrame") -> float:
     """Smallest step of o(p) / o(max) from one number of training classes to the next (Fig. 8). Errors: Problem."""
-    by_count = rows.groupby("stream.count")["ood_retained"].mean().sort_index()
-    if len(by_count) < 2:
-        raise Problem("fewer than two numbers of classes were trained")
-    return float(by_count.diff().min())
+    return float(np.diff(_by(rows, "stream.count", "ood_retained")).min())
 
 
 def start_rises(rows: "pd.DataFrame") -> float:
     """Smallest step of s95 from one number of training classes to the next (Table 3). Errors: Problem."""
-    return float(_by(rows, "stream.count").diff().min())
+    return float(np.diff(_by(rows, "stream.count")).min())
 
 
 def width_rise(rows: "pd.DataFrame") -> float:
     """Largest step of VGG-19's s95 from one width to the next (Table 2). Errors: Problem."""
     ours = rows[(rows["model.name"] == "vgg") & (rows["model.depth"] == 19)]
-    return float(_by(ours, "model.width").diff().max())
+    return float(np.diff(_by(ours, "model.width")).max())
 
 
-def _by(rows: "pd.DataFrame", column: str) -> "pd.Series":
-    """Mean s95 by a setting, in its order. Errors: Problem with fewer than two values of it."""
-    starts = rows.groupby(column)["s95"].mean().dropna().sort_index()
-    if len(starts) < 2:
-        raise Problem(f"s95 is known for fewer than two values of {column}")
-    return starts
+def _by(rows: "pd.DataFrame", setting: str, column: str = "s95") -> np.ndarray:
+    """Mean of a column by a setting, in its order. Errors: Problem with fewer than two values of the setting."""
+    found = _means(rows, setting, column)
+    if len(found) < 2:
+        raise Problem(f"there are runs of fewer than two values of {setting}, so {column} cannot be compared")
+    return found.to_numpy(dtype=float)
 
 
-def _shortened(rows: "pd.DataFrame") -> "tuple[pd.DataFrame, int]":
-    """(runs of Fig. 10 by their number of convolutions, the whole network's s95 on task 1). Errors: Problem."""
+def _means(rows: "pd.DataFrame", setting: str, column: str) -> "pd.Series":
+    """Mean of a column by a setting; NaN where it could not be measured in one of the runs (s95: never reached)."""
+    return rows.groupby(setting)[column].agg(lambda values: values.mean(skipna=False)).sort_index()
+
+
+def _shortened(rows: "pd.DataFrame") -> "tuple[pd.DataFrame, float]":
+    """(runs of Fig. 10 by their number of convolutions, the whole network's s95 on task 1: NaN when never reached).
+
+    Errors: Problem when either is missing.
+    """
     nets = rows[rows["spec"] == "shortened"].copy()
     nets["convs"] = nets["model.convs"].fillna(nets["model.depth"] - 3)
-    starts = rows["swap_s95"].dropna() if "swap_s95" in rows else rows["seed"][:0]
-    if nets.empty or starts.empty:
+    swaps = rows[rows["spec"] == "swap"]
+    if nets.empty or swaps.empty:
         raise Problem("runs of shortened networks, or the start of the whole network's tunnel, are missing")
-    return nets.set_index("convs").sort_index(), int(starts.iloc[0])
+    return nets.set_index("convs").sort_index(), float(swaps["swap_s95"].iloc[0])
 
 
 def _shortened_to_extractor(rows: "pd.DataFrame", column: str) -> tuple[float, float]:
     """That column of the shortest network that is at least as long as the extractor, and of the whole one."""
     nets, s95 = _shortened(rows)
+    if np.isnan(s95):
+        return np.nan, np.nan
     long_enough = nets[nets.index >= s95]
     return float(long_enough[column].iloc[0]), float(nets[column].iloc[-1])
 
@@ -79,15 +86,17 @@ def shortened_forgetting(rows: "pd.DataFrame") -> float:
 def too_short_loss(rows: "pd.DataFrame") -> float:
     """Accuracy that the longest network shorter than the extractor lacks (Fig. 10). Errors: Problem when there is none."""
     nets, s95 = _shortened(rows)
+    if np.isnan(s95):
+        return np.nan
     shorter = nets[nets.index < s95]
     if shorter.empty:
-        raise Problem(f"no network is shorter than the extractor, which ends at layer {s95}")
+        raise Problem(f"no network is shorter than the extractor, which ends at layer {s95:.0f}")
     return float(nets["learned"].iloc[-1] - shorter["learned"].iloc[-1])
 
 
 def retained_gain(case: str, rows: "pd.DataFrame") -> float:
     """Rise of o(p) / o(max) from the plain case to another one (Harun et al.). Errors: Problem when one is missing."""
-    retained = rows.groupby("case")["ood_retained"].mean()
+    retained = _means(rows, "case", "ood_retained")
     if not {"plain", case} <= set(retained.index):
         raise Problem(f"runs of the case plain or {case} are missing")
     return float(retained[case] - retained["plain"])
@@ -104,7 +113,7 @@ def classes_gain(rows: "pd.DataFrame") -> float:
 
 def rank_against_vgg(rows: "pd.DataFrame") -> float:
     """Rank of the residual network's last hidden layer over that of VGG's (Fig. 2). Errors: Problem when one is missing."""
-    ranks = rows.groupby("model.name")["rank_p"].mean()
+    ranks = _means(rows, "model.name", "rank_p")
     if not {"vgg", "resnet"} <= set(ranks.index):
         raise Problem("runs of vgg or of resnet are missing")
     return float(ranks["resnet"] / ranks["vgg"])
