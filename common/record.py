@@ -73,7 +73,8 @@ class RunFolder:
 
     def status(self) -> dict[str, Any]:
         """state ("missing", "running", "interrupted", "failed" or "done"), updates, total, seconds, host, pid, error;
-        sittings (times it was taken up), redone (updates that sudden deaths cost, as far as they had been reported).
+        sittings (times it was taken up), redone (updates that sudden deaths cost, as far as they had been reported);
+        not_finite_from (update from which on the loss was not finite, as of the last save; else None).
 
         A run that says "running" but whose process is gone (or, on another host, silent for ten minutes) is
         "interrupted": the next `replicate run` resumes it.

@@ -174,6 +174,23 @@ def test_a_request_named_twice_runs_once(paper: Write, forked: None) -> None:
     assert launched(requests).before == [requests[0].run_id]
 
 
+def test_a_run_that_diverged_is_told_of_by_run_and_status(
+    paper: Write, forked: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paper("two", {**TOY, "cases": {"fine": {}, "wild": {"optimiser.lr": 1e6, "model.hidden": [12, 12]}}})
+    ids = by_case(expanded())
+    assert main(["run", "toy", "--workers", "1"]) == 0
+    assert f"loss not finite from update 4 on: {ids['wild']}" in capsys.readouterr().out
+    assert main(["run", "toy"]) == 0  # nothing is to be done, and it is said again
+    said = capsys.readouterr().out
+    assert said.count("loss not finite") == 1
+    assert main(["status", "toy"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "loss not finite from update 4 on" in line and ids["wild"] in line]
+    assert sum("loss not finite" in line for line in lines) == 1
+    assert {row["case"]: row["not_finite_from"] for row in verbs.status("toy")} == {"fine": None, "wild": 4}
+
+
 # --- parents -----------------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from common.loop import Place, evaluate_at
 from common.places import runs_dir
 from common.record import RunFolder
 from common.spec import RunSpec
+from common.trace import Trace
 from tests.helpers import LEARNERS, same, same_weights, stored
 
 BATCHNORM = {"model.name": "small_cnn", "model.width": 4, "model.norm": "batch"}
@@ -293,3 +294,47 @@ def test_a_learner_may_have_an_exam_of_its_own(
     np.testing.assert_array_equal(rows[1, :count], np.arange(count) % 2 == 0)
     np.testing.assert_array_equal(trace["v_returns"][1, :count], np.arange(count))
     assert np.isnan(trace["v_returns"][1, count:]).all()
+
+
+@pytest.mark.parametrize("seeds", [1, 2], ids=["alone", "in a batch"])
+def test_a_run_whose_loss_is_not_finite_in_the_end_says_so(seeds: int, small: Callable[..., RunSpec]) -> None:
+    from common.vectorised import loop as batch
+
+    specs = [small("er", {"optimiser.lr": 1e6, "model.hidden": [12, 12]}, seed=seed) for seed in range(seeds)]
+    seen: list[int | None] = []
+
+    def watch(updates: int, total: int) -> None:
+        if updates == 26:
+            seen.extend(RunFolder(runs_dir() / s.run_id).status()["not_finite_from"] for s in specs)
+
+    asked = iter(range(1000))
+    with pytest.raises(loop.Stopped):
+        batch.run(specs, Place(stop=lambda: next(asked) == 24), [], lambda *_: None)
+    stopped = [RunFolder(runs_dir() / s.run_id).status()["not_finite_from"] for s in specs]
+    batch.run(specs, Place(watch=watch), [], lambda *_: None)
+    assert seen == stopped  # known again as soon as the run is resumed
+    for spec, before in zip(specs, stopped, strict=True):
+        folder = RunFolder(runs_dir() / spec.run_id)
+        loss = folder.trace()["s_plasticity"]
+        first = folder.status()["not_finite_from"]
+        if spec.seed == 0:
+            assert first == before == 4
+            assert np.isfinite(loss).sum() == first - 1
+        else:
+            assert np.isfinite(loss).all()
+            assert first is before is None
+
+
+def test_from_which_update_on_a_loss_is_not_finite() -> None:
+    nan, inf = float("nan"), float("inf")
+    for losses, updates, first in (
+        ([1.0, 2.0, nan, nan], 2, None),  # the last two were not made yet
+        ([1.0, 2.0, nan, inf], 4, 3),
+        ([1.0, inf, 2.0, nan], 3, None),  # it came back
+        ([1.0, inf, 2.0, nan], 4, 4),
+        ([nan, inf, nan, nan], 4, 1),
+        ([nan, inf, nan, nan], 0, None),
+    ):
+        trace = Trace(np.array([0, 1]), np.array([4]), scalars={"plasticity": np.array(losses, dtype=np.float32)})
+        assert trace.not_finite_from(updates) == first
+    assert Trace(np.array([0, 1]), np.array([4])).not_finite_from(4) is None  # a learner that notes no loss
