@@ -160,6 +160,7 @@ class Run:
         self.clock = Clock(status["seconds"], together)
         status["redone"] += max(0, status["updates"] - self.cursor.updates)  # what a sudden death had cost
         status["total"] = int(self.trace.ends[-1])
+        self.flush()
         self.report()
 
     def steps(self, index: int) -> int:
@@ -205,9 +206,14 @@ class Run:
             self.report()
         place.watch(updates, self.status["total"])
 
+    def flush(self) -> None:
+        """Brings what was noted into the trace; the status tells from which update on the loss was not finite."""
+        self.facts.flush()
+        self.status["not_finite_from"] = self.trace.not_finite_from(self.facts.start)
+
     def save(self) -> None:
         """Takes a checkpoint."""
-        self.facts.flush()
+        self.flush()
         if self.ranks.lead:
             self.still_held()
             checkpoint.save(self.folder.path, self.spec.run_id, self.cursor, self.learner, self.trace)
@@ -229,7 +235,7 @@ class Run:
         self.ranks.wait()
 
     def _store(self) -> None:
-        self.facts.flush()
+        self.flush()
         self.still_held()
         self.folder.write_trace(self.trace)
         checkpoint.save_weights(self.folder.path / "weights.pt", self.learner)

@@ -70,17 +70,23 @@ def status(rows: list[dict[str, Any]]) -> str:
         states[state] = states.get(state, 0) + 1
     lines = [", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no runs"]
     few = sum(states.values()) <= 40
-    for row in {r["run"]: r for r in rows if few or r["state"] not in ("missing", "done")}.values():
+    told = [r for r in rows if few or r["state"] not in ("missing", "done") or r["not_finite_from"]]
+    for row in {r["run"]: r for r in told}.values():
         share = f"{100 * row['updates'] / row['total']:.0f} %" if row["total"] else "0 %"
         left = f", {duration(row['seconds_left'])} left" if row["seconds_left"] is not None else ""
         error = f": {row['error']}" if row["error"] else ""
         host = f"  on {row['host']}" if row["host"] else ""
         job = f"  job {row['job']}" if row["job"] and row["state"] in ("queued", "running", "preempted") else ""
         waits = f", waits: {row['waits_for']}" if row["waits_for"] else ""
-        lines.append(f"  {row['state']:12s} {row['run']}  {share}{left}{host}{job}{waits}{error}")
+        loss = f", {_not_finite(row['not_finite_from'])}" if row["not_finite_from"] else ""
+        lines.append(f"  {row['state']:12s} {row['run']}  {share}{left}{host}{job}{waits}{loss}{error}")
     if not few:
         lines.append("ask for one spec (PAPER/SPEC) to see all its runs by name")
     return "\n".join(lines)
+
+
+def _not_finite(update: int) -> str:
+    return f"loss not finite from update {update} on"
 
 
 def submitted(value: dict[str, Any]) -> str:
@@ -183,6 +189,7 @@ def outcome(value: dict[str, Any]) -> str:
     lines += [f"  {text}" for text in value["said"]]
     lines += [f"  under way elsewhere: {reason}" for reason in value["elsewhere"].values()]
     lines += [f"  failed {run}: {reason}" for run, reason in value["failed"].items()]
+    lines += [f"  {_not_finite(update)}: {run}" for run, update in value["not_finite"].items()]
     if value["stopped"]:
         again = ", and tries again what failed" if value["failed"] else ""
         lines.append(f"stopped; the same command goes on where it was{again}")

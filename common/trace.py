@@ -49,6 +49,16 @@ class Trace:
             self.scalars[name] = np.full(self.ends[-1], np.nan, dtype=np.float32)
         self.scalars[name][update : update + len(values)] = values
 
+    def not_finite_from(self, updates: int) -> int | None:
+        """The update, counted from 1, from which on no loss was finite up to the last of so many; None when the last one is.
+
+        Losses are those that `Learner.update` notes as `plasticity`; weights that are not finite never become so again.
+        """
+        loss = self.scalars.get("plasticity", np.zeros(0))[:updates]
+        finite = np.flatnonzero(np.isfinite(loss))
+        first = int(finite[-1]) + 2 if len(finite) else 1
+        return first if first <= len(loss) else None
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The trace as plain arrays, the form in which it is stored."""
         width = (int(self.offsets[-1]) + 7) // 8

@@ -81,8 +81,8 @@ def run(
 ) -> dict[str, Any]:
     """Runs what is missing, resumes what was interrupted, then makes figures and verdicts.
 
-    Returns runs done now, done before, failed (id -> reason), whether it was stopped, rows of means and of verdicts, and paths
-    of tables and figures.
+    Returns runs done now, done before, failed (id -> reason), those whose loss was not finite in the end (id -> from which
+    update on), whether it was stopped, rows of means and of verdicts, and paths of tables and figures.
     """
     refuse_unwritable()
     requests = sweep.expand(target, tier, overrides, seeds, case)
@@ -91,11 +91,18 @@ def run(
     for paper in papers_of(target):
         claims_of(paper)  # what is wrong with them is said before anything runs
     outcome = launch.run_local(requests, settings or Settings(), updates_of(requests), quiet)
-    return _harvest(outcome, target, tier, overrides, seeds, case, quiet)
+    return _harvest(outcome, requests, target, tier, overrides, seeds, case, quiet)
 
 
 def _harvest(
-    outcome: Outcome, target: str, tier: str, overrides: Overrides, seeds: Seeds, case: str | None, quiet: bool
+    outcome: Outcome,
+    requests: list[Request],
+    target: str,
+    tier: str,
+    overrides: Overrides,
+    seeds: Seeds,
+    case: str | None,
+    quiet: bool,
 ) -> dict[str, Any]:
     """The outcome of a launch with what was measured, the figures, and the verdicts of specs as they stand.
 
@@ -104,6 +111,8 @@ def _harvest(
     own = bool(overrides) or seeds is not None
     result: dict[str, Any] = vars(outcome) | {"figures": [], "claims": [], "summary": [], "undrawn": None}
     result["brief"] = "/" not in target and not own
+    went = {r.run_id: RunFolder(runs_dir() / r.run_id).status().get("not_finite_from") for r in requests}
+    result["not_finite"] = {run_id: update for run_id, update in went.items() if update}
     if outcome.stopped:
         return result
     try:
@@ -131,7 +140,7 @@ def wait(
 
     requests = sweep.expand(target, tier, overrides, seeds, case)
     outcome = cluster.wait(requests, updates_of(requests), quiet)
-    return _harvest(outcome, target, tier, overrides, seeds, case, quiet)
+    return _harvest(outcome, requests, target, tier, overrides, seeds, case, quiet)
 
 
 def submit(
@@ -208,7 +217,7 @@ def status(
             "seconds": took, "seconds_left": None if left is None else round(left, 1),
             "sittings": state.get("sittings", 0), "redone": state.get("redone", 0),
             "host": state.get("host"), "job": state.get("job"), "waits_for": state.get("waits_for"),
-            "error": state.get("error"),
+            "error": state.get("error"), "not_finite_from": state.get("not_finite_from"),
         }  # fmt: skip
     begun = {row["tier"] for row in rows if row["state"] != "missing"}
     own = tier is None and (overrides or case is not None or seeds is not None)
