@@ -294,6 +294,20 @@ def test_select_takes_the_best_of_each_case_and_reporting_specs_use_it(
     assert {r.run.optimiser.settings["lr"] for r in sweep.expand("toy/report", "smoke")} == {0.05}
 
 
+def test_settings_that_are_lists_can_be_selected(paper: Write, said: Callable[..., str], forked: None) -> None:
+    held_out = {**TOY["run"], "stream": {**SMALL["stream"], "evaluate_on": "validation"}}
+    axes = {"model.hidden": [[2], [30, 20]], "optimiser.lr": [1e-9, 0.1]}
+    paper("choose", {**TOY, "run": held_out, "cases": {"A": {}}, "grid": axes, "seeds": "100-101"})
+    paper("report", {**TOY, "cases": {"A": {}}, "selected": "choose"})
+    told = json.loads(said("select", "toy/choose", "--json"))
+    assert [row["n_seeds"] for row in told["scores"]] == [2] * 4
+    best = told["scores"][0]["settings"]
+    assert best["model.hidden"] in axes["model.hidden"]
+    assert {str(r.run.flat()["model.hidden"]) for r in sweep.expand("toy/report", "smoke")} == {
+        str(best["model.hidden"])
+    }
+
+
 def test_a_table_is_the_same_whichever_of_its_runs_are_still_there(paper: Write, tmp_path: Path) -> None:
     paper("one", {**TOY, "grid": {"optimiser.lr": [0.1, 0.01]}})
     requests = sweep.expand("toy/one", "smoke")
