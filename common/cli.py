@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     drawn = verb("figures", "make figures and tables anew from the stored traces")
     judged = verb("claims", "the verdict on every claim")
     judged.add_argument(
-        "--write", action="store_true", help="also lock new claims and put the verdicts into the README files"
+        "--write", action="store_true", help="also lock new claims and put the verdicts into README files"
     )
     for sub in (planned, runs, state, ended, drawn, judged):
         sub.add_argument("--seeds", help="0-4 or 0,1,2 instead of the specs' own")
@@ -165,7 +165,8 @@ def _target(options: argparse.Namespace, say: Any) -> int:
     elif options.verb == "claims":
         say(verbs.claims(options.target, options.tier, *asked), show.verdicts)
         if options.write:
-            verbs.write_verdicts(options.target)
+            told = show.written(verbs.write_verdicts(options.target))
+            print(told, file=sys.stderr if options.json else sys.stdout)
     else:
         return _run(options, asked, say)
     return 0

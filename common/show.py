@@ -175,6 +175,15 @@ def drawn(values: list[str]) -> str:
     return paths(values) or "nothing to draw: no complete runs here (replicate status says what is missing)"
 
 
+def written(values: list[str]) -> str:
+    """The files that were written, one a line."""
+    return (
+        "\n".join(["written:", *(f"  {os.path.relpath(path)}" for path in values)])
+        if values
+        else "nothing to write anew"
+    )
+
+
 def reported(value: dict[str, Any]) -> str:
     """Where the report lies, its size and what is in it."""
     size = f"{value['bytes'] / 1e6:.1f} MB"

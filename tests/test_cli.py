@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from common import loop, reading, report, selected, show, sweep, table, verbs
+from common import loop, reading, readme, report, selected, show, sweep, table, verbs
 from common.asked import folder_of
 from common.cli import VERBS, main
 from common.errors import Problem
@@ -171,14 +171,15 @@ def test_verdicts_are_written_of_stored_tables_alone(paper: Write, monkeypatch: 
     paper("one", TOY)
     loop.run(sweep.expand("toy/one", "smoke")[0].run)  # a sweep that is still under way has no tables yet
     asked: list[Path] = []
-    monkeypatch.setattr(report, "write_readmes", lambda: asked)
     monkeypatch.setattr(report, "store_verdicts", lambda paper, stored, rows: asked.append(stored.folder))
-    assert verbs.write_verdicts("toy") == []
+    verbs.write_verdicts("toy")
+    assert asked == []
     verbs.tables("toy", "smoke", store=True)
     loop.run(sweep.expand("toy/one", "smoke")[1].run)  # not in the stored table, whose digest the verdicts name
     judged: list[int] = []
     monkeypatch.setattr(reading, "_judged", lambda paper, wanted, runs, tier: judged.append(len(runs)))
-    assert verbs.write_verdicts("toy") == [results_dir() / "toy" / "smoke"]
+    verbs.write_verdicts("toy")
+    assert asked == [results_dir() / "toy" / "smoke"]
     assert judged == [1]
 
 
@@ -186,7 +187,6 @@ def test_new_claims_are_locked_when_verdicts_are_written(paper: Write, monkeypat
     claims = paper("one", TOY).parent.parent / "claims.yaml"
     row = "{id: C1, says: %s, source: p, mark: derived, runs: {}, measure: acc, tiers: {smoke: {at_most: 1, expect: holds}}}"
     claims.write_text(f"- {row % 'it learns'}\n")
-    monkeypatch.setattr(report, "write_readmes", list)
     verbs.write_verdicts("toy")
     assert list(read_json(claims.with_suffix(".lock"))) == ["C1"]
     claims.write_text(f"- {row % 'it learns well'}\n")
@@ -208,6 +208,32 @@ def test_a_claim_that_cannot_be_judged_on_the_runs_that_are_there_says_why(
     told = said("claims", "toy", "--tier", "smoke")
     assert "toy C1 cannot be judged at smoke: seed 0 has 2 runs that differ in optimiser.lr;" in told
     assert "toy has not run at smoke, or not all of it: C2\n" in told + "\n"
+
+
+def test_what_verdicts_are_written_into_is_listed_and_is_of_the_target_alone(
+    paper: Write, tmp_path: Path, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = paper("one", TOY).parent.parent / "claims.yaml"
+    row = (
+        "says: it learns, source: p, mark: derived, runs: {}, measure: acc, tiers: {smoke: {at_most: 1, expect: holds}}"
+    )
+    claims.write_text(f"- {{id: C1, {row}}}\n")
+    other = tmp_path / "papers" / "other"
+    (other / "specs").mkdir(parents=True)
+    for path in (other / "README.md", tmp_path / "README.md"):
+        path.write_text(f"{readme.BEGIN}\nold\n{readme.END}\n")
+    for request in sweep.expand("toy/one", "smoke"):
+        loop.run(request.run)
+    verbs.tables("toy", "smoke", store=True)
+    monkeypatch.chdir(tmp_path)
+    folder = "results/toy/smoke"
+    told = said("claims", "toy", "--tier", "smoke", "--write").partition("written:\n")[2].split()
+    assert told == ["papers/toy/claims.lock", f"{folder}/verdicts.json", f"{folder}/verdicts.md", "README.md"]
+    assert "old" in (other / "README.md").read_text()
+    top = (tmp_path / "README.md").read_text()
+    assert "| toy | " in top  # it has no README that a link could lead to
+    assert "nothing to write anew" in said("claims", "toy", "--tier", "smoke", "--write")
+    assert json.loads(said("claims", "toy", "--tier", "smoke", "--write", "--json"))
 
 
 def test_show_says_where_a_run_came_from(paper: Write, said: Callable[..., str]) -> None:
