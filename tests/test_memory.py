@@ -110,6 +110,20 @@ def test_draws_are_without_replacement_and_by_address(tasks: list[list[int]], si
     assert drawn.tolist() == again.tolist()
 
 
+def test_a_sample_of_a_class_that_comes_again_has_an_entry_for_each_task_and_no_entry_is_drawn_twice() -> None:
+    memory, limited = Memory(None), Memory(30)
+    for task in range(3):  # the same twenty samples each time
+        for one in (memory, limited):
+            one.add(np.arange(20), np.repeat([0, 1], 10), task, 0)
+    assert len(memory) == 60  # more than there are samples
+    assert sorted(memory.rows) == sorted([*range(20)] * 3)
+    assert len(limited) == 30 > len(set(limited.rows))
+    drawn = memory.draw(0, 3, 0, 59)
+    assert drawn is not None
+    assert np.bincount(drawn).max() == 3  # a sample as often as it has entries, none of them twice
+    assert len(drawn) == 59
+
+
 def test_draws_are_uniform_over_classes_whatever_their_size() -> None:
     memory = Memory(None)
     filled(memory, [[200, 20, 20]])

@@ -14,8 +14,9 @@ STORED = ("rows", "labels", "tasks", "keys")
 class Memory:
     """Rows kept of past tasks, with their label, task and a random key each.
 
-    size: most rows kept (None: all). Keys make the choice of rows a reservoir: of each class the rows with the
-    smallest keys stay, whatever the order in which they came.
+    size: most entries kept (None: all). Keys make the choice of entries a reservoir: of each class those with the
+    smallest keys stay, whatever the order in which they came. Where classes come again, a sample has an entry for each
+    task that it came in with: entries may then be fewer samples than their number, and all of them more than the data set has.
     """
 
     def __init__(self, size: int | None) -> None:
@@ -47,7 +48,7 @@ class Memory:
         self._append(rows, labels, np.full(len(rows), task), np.zeros(len(rows)))
 
     def draw(self, seed: int, task: int, step: int, size: int) -> np.ndarray | None:
-        """`size` rows at that address: class by class uniformly, no row twice; all rows when there are fewer.
+        """Rows of `size` entries at that address: class by class uniformly, no entry twice; all of them when there are fewer.
 
         None while the memory is empty.
         """

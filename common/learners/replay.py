@@ -18,8 +18,9 @@ from common.streams.stream import Task
 class ER(Learner):
     """Experience replay from a class-balanced reservoir that is filled after each task.
 
-    memory: samples kept in total (null: every sample seen). alpha: weight of the new task's loss; it also scales the
-    first task, where nothing is replayed, as in the official code. The replay batch is as large as the new batch.
+    memory: samples kept in total (null: every sample seen), one that comes in several tasks counted in each. alpha: weight of
+    the new task's loss; it also scales the first task, where nothing is replayed, as in the official code. The replay batch is
+    as large as the new batch.
     """
 
     def __init__(self, setup: Setup, *, memory: int | None, alpha: float = 0.5) -> None:
