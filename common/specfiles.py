@@ -54,6 +54,9 @@ def load(paper: str, spec: str) -> dict[str, Any]:
         raise Problem(
             f"{paper}/{spec} names no tier, so it would never run. Give it tiers: {{smoke: {{}}}}, or small, or full."
         )
+    for part in (content, *content["tiers"].values()):
+        if "cases" in part:  # YAML reads the name 5 as a number
+            part["cases"] = {str(name): variant for name, variant in part["cases"].items()}
     if "of" in content:
         _check_of(paper, spec, content["of"])
     return {"run": {}, "seeds": [0], "cases": {}, "grid": {}, "tiers": {}, "paper": paper, **content}

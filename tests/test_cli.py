@@ -348,6 +348,23 @@ def test_a_table_is_the_same_whichever_of_its_runs_are_still_there(paper: Write,
         (tmp_path / "aside").rename(runs_dir() / request.run_id)
 
 
+def test_cases_may_be_called_as_they_like(paper: Write, said: Callable[..., str], tmp_path: Path) -> None:
+    names = ["10", "5", "NA", "None", "nan", "true"]
+    rates = {int(name) if name.isdigit() else name: {"optimiser": {"lr": 0.01 * k}} for k, name in enumerate(names, 1)}
+    paper("one", {**TOY, "cases": rates, "seeds": 0})
+    paper("child", {**TOY, "run": {**TOY["run"], "parent": {"spec": "toy/one", "case": 5}}, "seeds": 0})
+    requests = sweep.expand("toy", "smoke")
+    for request in requests:
+        loop.run(request.run)
+    fresh = table.collect(requests, folder_of("toy", "smoke")).runs
+    runs_dir().rename(tmp_path / "aside")
+    stored = verbs.tables("toy", "smoke").runs
+    assert stored["case"].fillna("").tolist() == fresh["case"].fillna("").tolist() == ["", *names]
+    assert stored["run_id"].tolist() == fresh["run_id"].tolist()
+    assert {row["case"] for row in verbs.summary("toy", "smoke")} == {"", *names}
+    assert "1 runs" in said("plan", "toy/one", "--case", "5")
+
+
 def test_stored_rows_stay_where_their_data_or_selection_is_not(paper: Write) -> None:
     paper("one", TOY)
     paper("chosen", {**TOY, "selected": "choose"})
