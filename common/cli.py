@@ -140,7 +140,7 @@ def _dispatch(options: argparse.Namespace) -> int:
 
 
 def _target(options: argparse.Namespace, say: Any) -> int:
-    from common import show, together, verbs, words
+    from common import show, targets, together, verbs, words
 
     over = words.parse_overrides(options.overrides)
     if options.verb == "select":
@@ -154,6 +154,8 @@ def _target(options: argparse.Namespace, say: Any) -> int:
     if seeds is not None and "seed" in over:
         raise Problem(f"seed={over['seed']} and --seeds {options.seeds} both say which seeds. Give one of the two.")
     asked = (over, seeds, options.case)
+    if options.verb in ("status", "cancel", "figures", "claims"):
+        sys.stderr.writelines(f"{line.strip()}\n" for line in show.left_out(targets.left_out(options.target)))
     if options.verb == "plan":
         say(verbs.plan(options.target, options.tier or "smoke", *asked, together.how(options.together)), show.plan)
     elif options.verb == "status":

@@ -18,6 +18,7 @@ case and seed where there are several (common/products.py).
 
 import contextlib
 import json
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,17 @@ def load(paper: str, spec: str) -> dict[str, Any]:
     if "of" in content:
         _check_of(paper, spec, content["of"])
     return {"run": {}, "seeds": [0], "cases": {}, "grid": {}, "tiers": {}, "paper": paper, **content}
+
+
+def unreadable(paper: str) -> dict[str, list[str]]:
+    """What is wrong with the files of a paper's specs, of those alone that cannot be read."""
+    found = {}
+    for spec in specs(paper):
+        try:
+            load(paper, spec)
+        except Problem as problem:
+            found[spec] = problem.messages
+    return found
 
 
 def _check_of(paper: str, spec: str, of: Any) -> None:
@@ -116,7 +128,14 @@ def read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise Problem(f"{path} extends itself. Name another file in its 'extends'.")
     content = dict(_yaml(path))
     if "extends" in content:
-        base = read(path.parent / str(content.pop("extends")), (*below, path))
+        named = str(content.pop("extends"))
+        other = Path(os.path.normpath(path.parent / named))
+        if not other.is_file():
+            near = nearest(named, (os.path.relpath(p, path.parent) for p in other.parent.glob("*.yaml") if p != path))
+            raise Problem(
+                f"{path} extends '{named}', but {other} is missing. The path counts from the folder of the file that says it.{near}"
+            )
+        base = read(other, (*below, path))
         if isinstance(tiers := base.get("tiers"), dict):
             base["tiers"] = {tier: _yielding(part, content) for tier, part in tiers.items()}
         content = merge(base, content)

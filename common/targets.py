@@ -23,10 +23,13 @@ def reachable(
 def reach(
     target: str, tier: str, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
 ) -> tuple[list[Request], set[str]]:
-    """The reachable requests, and the names of the specs that lack data or a selection here."""
+    """The reachable requests, and the names of the specs that lack data or a selection here or, of a paper, cannot be read."""
     found: list[Request] = []
-    beyond = set()
+    broken = left_out(target)
+    beyond = {spec for _, spec in broken}
     for paper, spec in sweep.targets(target):
+        if (paper, spec) in broken:
+            continue
         content = specfiles.load(paper, spec)
         if tier in content["tiers"] and (case is None or case in cases_of(content, tier)):
             try:
@@ -55,10 +58,20 @@ def by_tier(
     return found
 
 
+def left_out(target: str) -> dict[tuple[str, str], list[str]]:
+    """(paper, spec) -> what is wrong with its file, of specs that cannot be read: reading verbs pass over them, unless the
+    target is that spec."""
+    papers = [] if "/" in target else papers_of(target)
+    return {(paper, spec): said for paper in papers for spec, said in specfiles.unreadable(paper).items()}
+
+
 def check_case(target: str, case: str | None) -> None:
     """Nothing. Errors: Problem for a case that no spec of the target has at any tier."""
-    cases = {name for tier in TIERS for name in sweep.cases(target, tier)}
-    if case is not None and case not in cases:
+    if case is None:
+        return
+    named = set(sweep.targets(target)) - left_out(target).keys()
+    cases = {name for tier in TIERS for paper, spec in named for name in sweep.cases(f"{paper}/{spec}", tier)}
+    if case not in cases:
         raise Problem(
             f"No spec of {target} has a case '{case}'.{nearest(case, cases)} Cases: {', '.join(sorted(cases))}."
         )

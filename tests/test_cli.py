@@ -86,6 +86,32 @@ def test_rows_fit_the_terminal_and_stay_whole_when_piped(
     assert all(len(line) <= 90 or " " not in line.strip() for line in narrow.splitlines())
 
 
+def test_one_broken_spec_file_is_named_and_the_rest_is_read(
+    paper: Write, said: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = paper("one", TOY).parent
+    paper("bad", {**TOY, "extends": "papers/toy/specs/one.yaml"})
+    row = "says: x, source: p, mark: derived, measure: acc, tiers: {smoke: {at_most: 1, expect: holds}}"
+    (folder.parent / "claims.yaml").write_text(
+        f"- {{id: C1, runs: {{spec: one}}, {row}}}\n- {{id: C2, runs: {{spec: bad, case: A}}, {row}}}\n"
+    )
+    loop.run(sweep.expand("toy/one", "smoke")[0].run)
+    why = f"papers/toy/specs/bad.yaml is left out: {folder}/bad.yaml extends 'papers/toy/specs/one.yaml', but"
+    listed = said("list")
+    assert why in listed
+    assert "The path counts from the folder of the file that says it." in listed
+    assert "A toy." in listed
+    for words, told in (("status", "1 done, 1 missing"), ("claims", "toy  C1"), ("figures", "runs.csv")):
+        assert main([words, "toy", "--tier", "smoke"]) == 0
+        out, err = capsys.readouterr()
+        assert told in out
+        assert err.startswith(why)
+        assert err.count("\n") == 1
+    for words in (("plan", "toy"), ("status", "toy/bad"), ("run", "toy")):  # what is asked for must be whole
+        assert main(list(words)) == 1
+        assert f"{folder}/bad.yaml extends" in capsys.readouterr().err
+
+
 def test_plan_counts_what_is_missing_and_runs_nothing(paper: Write, said: Callable[..., str]) -> None:
     paper("one", {**TOY, "grid": {"optimiser.lr": [0.1, 0.01]}})
     plan = json.loads(said("plan", "toy", "--json"))
