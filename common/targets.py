@@ -2,15 +2,20 @@
 
 from typing import Any
 
+import numpy as np
+
 from common import estimate, specfiles, sweep
 from common.errors import Missing, Problem, nearest
 from common.limits import absent
+from common.spec import RunSpec
 from common.specfiles import TIERS
+from common.streams.subsets import limited, used
 from common.sweep import Request
 from common.variants import cases_of
 
 Overrides = dict[str, Any] | None
 Seeds = list[int] | None
+FEWEST = 100  # held-out pictures that a rank needs: as in common/analysis/spectrum.py, which imports torch
 
 
 def reachable(
@@ -84,7 +89,8 @@ def updates_of(requests: list[Request]) -> dict[str, int]:
     for request in requests:
         try:
             found[request.run_id] = estimate.updates(request.run)
-            problems += [f"{request.paper}/{request.spec}: {said}" for said in absent(request.run) + _misfits(request)]
+            wrong = absent(request.run) + _misfits(request) + _too_few(request.run)
+            problems += [f"{request.paper}/{request.spec}: {said}" for said in wrong]
         except Problem as problem:
             problems += [f"{request.paper}/{request.spec}: {message}" for message in problem.messages]
     if problems:
@@ -104,6 +110,21 @@ def _misfits(request: Request) -> list[str]:
                 f"from {parent.run.data}, of {channels[1]}. Set parent=null, or name a parent that saw such pictures."
             )
     return found
+
+
+def _too_few(run: RunSpec) -> list[str]:
+    """A sentence where a rank of layers is asked for on too few held-out pictures. Errors: Problem where a class has too few."""
+    if run.analysis is None or run.analysis.name != "layerwise" or run.maker:
+        return []
+    stream, each = estimate.stream_of(run), run.analysis.settings["test_per_class"]
+    labels, classes = stream.images.test.labels, used(stream)
+    held = len(limited(labels, np.flatnonzero(np.isin(labels, classes)), classes, each, "analysis.test_per_class"))
+    if held >= FEWEST:
+        return []
+    return [
+        f"A rank needs {FEWEST} held-out pictures or more, but the trained classes have {held}. Take more classes "
+        "(stream.count), more of their pictures (analysis.test_per_class), or data with more."
+    ]
 
 
 def rows_of(
