@@ -23,6 +23,7 @@ from common.loop import Place, introduce, write_origin
 from common.places import runs_dir
 from common.products import product
 from common.progress import Clock
+from common.ranks import Ranks
 from common.record import RunFolder
 from common.sitting import Stopped, sitting
 from common.spec import RunSpec
@@ -79,11 +80,38 @@ def trained(run_id: str, device: str = "auto") -> Trained:
 
 
 def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
-    """The folder of the finished analysis or collection; does nothing when it is done. Errors: as loop.run."""
+    """The folder of the finished analysis or collection; does nothing when it is done. Errors: as loop.run.
+
+    Of several processes the first carries it out alone, and the others wait for it.
+    """
     place = place or Place()
     folder = RunFolder(runs_dir() / spec.run_id)
-    if folder.done():
+    if place.processes == 1:
+        _carry_out(spec, place, folder)
         return folder
+    ranks = Ranks(fabric_for(place.device, spec.precision, place.processes))
+    ranks.agree("the run they are to carry out", spec.run_id)
+    own: list[Exception] = []
+
+    def tried() -> Exception | None:
+        """What the others are told of how it ended: None when it is done."""
+        try:
+            _carry_out(spec, place, folder)
+        except Exception as error:
+            own.append(error)
+            known = isinstance(error, Problem | Stopped)
+            return error if known else Problem(f"The first process failed: {type(error).__name__}: {error}")
+        return None
+
+    if told := ranks.of_lead(tried):
+        raise own[0] if own else told
+    return folder
+
+
+def _carry_out(spec: RunSpec, place: Place, folder: RunFolder) -> None:
+    """Nothing; the analysis or collection is done, by this process."""
+    if folder.done():
+        return
     with lock.held(folder.path) as still_held, sitting(folder) as status:
         clock = Clock(status["seconds"])
         status |= {"updates": 0, "total": 1}
@@ -102,7 +130,6 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
         still_held()
         folder.write_facts(facts)
         folder.write_status(**status | {"state": "done", "updates": 1, "seconds": clock.seconds()})
-    return folder
 
 
 def _facts(spec: RunSpec, place: Place, folder: RunFolder) -> Iterator[Fact]:

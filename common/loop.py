@@ -11,6 +11,7 @@ from common import checkpoint, lock
 from common.batches import Batches
 from common.build import build, fabric_for
 from common.checkpoint import Cursor
+from common.errors import Problem
 from common.evaluate import correct
 from common.files import write_json
 from common.learners.base import Learner
@@ -51,6 +52,11 @@ def run(spec: RunSpec, place: Place | None = None) -> RunFolder:
 
     Errors: Problem for what a user can mend (also kept in status.json); Stopped when `place.stop` asked to leave.
     """
+    if spec.finding:
+        raise Problem(
+            f"{spec.run_id} trains nothing: it is what {spec.finding.name} finds. Only runs that train are carried out here; "
+            "use common.analyse.run for this one, or `replicate run`, which knows both."
+        )
     place = place or Place()
     folder = RunFolder(runs_dir() / spec.run_id)
     ranks = Ranks() if place.processes == 1 else Ranks(fabric_for(place.device, spec.precision, place.processes))

@@ -6,7 +6,8 @@ batch is summed once, before `edit` and the optimiser see it. With one process n
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -21,6 +22,8 @@ from common.streams.resident import Batch
 
 if TYPE_CHECKING:
     from common.learners.base import Learner
+
+AGES = timedelta(days=365)
 
 
 class Share(NamedTuple):
@@ -87,6 +90,16 @@ class Ranks:
             if refused := self.told(refused):
                 raise refused
             yield given
+
+    def of_lead(self, act: Callable[[], Any]) -> Any:
+        """What the call gives on the lead, which alone makes it, on every rank. The others wait, however long it takes."""
+        if self.world == 1:
+            return act()
+        waiting = dist.new_group(backend="gloo", timeout=AGES)  # notices a lead that is gone, and no other silence
+        values = [act() if self.lead else None]
+        with answered():
+            dist.broadcast_object_list(values, src=0, group=waiting)
+        return values[0]
 
     # --- computing -------------------------------------------------------------------------------------------
 

@@ -7,18 +7,22 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from common import loop
+from common import analyse, loop
+from common.cluster import shared
 from common.errors import Problem
 from common.learners.base import Params, State, Terms
 from common.learners.finetune import Finetune
 from common.loop import Place, Stopped
+from common.resolve import part_of
+from common.spec import RunSpec
 from common.streams.resident import Batch
+from common.sweep import Request
 from tests.helpers import LEARNERS, small_spec
 
 WATCHED = {"evaluation.gradients": True}
@@ -57,15 +61,45 @@ def dropped(shape: tuple[int, int, int], classes: int, *, p: float = 0.3) -> tor
     return Net(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(p)), 64, classes)
 
 
-def case(folder: Path, name: str, spec: Any, runs: str = "", **place: Any) -> None:
+def found(trained: Any, *, ends: str = "") -> Iterator[dict[str, Any]]:
+    """An analysis: which rank carried it out. ends: how it ends before that."""
+    if ends == "refused":
+        raise Problem("there is nothing to see")
+    if ends == "broken":
+        raise KeyError("layer")
+    yield {"quantity": "rank", "value": RANK}
+    yield {"quantity": "classes", "value": trained.stream.classes}
+
+
+def analysis(ends: str = "") -> RunSpec:
+    """The analysis of a finished run."""
+    problems: list[str] = []
+    part = part_of("analysis", {"name": "tests.pair.found", "ends": ends}, problems)
+    assert part, problems
+    return small_spec().analysed(part)
+
+
+def by_job(spec: RunSpec, place: Place) -> None:
+    """As the job of a profile with several processes carries it out."""
+    settings = {key: getattr(place, key) for key in ("device", "save_minutes", "status_seconds")}
+    outcome = shared.carry_out(Request(spec, "toy", "own", "smoke", ""), place.processes, settings, place.stop)
+    if outcome.stopped:
+        raise Stopped
+    if outcome.failed:
+        raise Problem(*outcome.failed.values())
+
+
+def case(
+    folder: Path, name: str, spec: Any, runs: str = "", carry_out: Callable[..., Any] = loop.run, **place: Any
+) -> None:
     """Carries a run out in FOLDER/runs/NAME (or RUNS), and writes what this rank was told to FOLDER/NAME.RANK.json."""
     os.environ["REPLICATE_RUNS"] = str(folder / "runs" / (runs or name))
     seen: list[int] = []
     place = {"watch": lambda updates, total: seen.append(updates), **place}
     started, said = time.monotonic(), ""
     try:
-        loop.run(spec, Place(**{"device": "cpu", "processes": 2, **place}))
-    except (Problem, Stopped) as error:
+        carry_out(spec, Place(**{"device": "cpu", "processes": 2, **place}))
+    except Exception as error:
         said = f"{type(error).__name__}: {error}"
     told = {"said": said, "seen": seen, "seconds": time.monotonic() - started, "wrote": wrote.copy()}
     wrote.clear()
@@ -114,6 +148,12 @@ def main(folder: Path) -> None:
     for name in ("stopped", "left"):  # the one is resumed here, the other by one process
         case(folder, name, stopped, stop=at(STOPPED_AFTER, 1, lambda: None))
     case(folder, "resumed", stopped, runs="stopped")
+    case(folder, "parent", small_spec(), runs="found")
+    for name, how in (("analysed", by_job), ("trained", loop.run), ("again", analyse.run)):
+        case(folder, name, analysis(), runs="found", carry_out=how)
+    for ends in ("refused", "broken"):
+        case(folder, ends, analysis(ends), runs="found", carry_out=by_job)
+    case(folder, "left off", analysis("left off"), runs="found", carry_out=by_job, stop=at(1, 0, lambda: None))
     case(folder, "lost", small_spec(), stop=at(5, 1, lambda: os._exit(3)), save_every=2)
 
 

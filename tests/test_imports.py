@@ -88,7 +88,7 @@ MAY: dict[str, set[str]] = {
     "common.cluster": {"common.spec", "common.own_code", "common.parts", "common.writers", "common.record",
                        "common.sweep", "common.launch", "common.outcome", "common.bar", "common.estimate",
                        "common.provenance", "common.scheduler",
-                       "common.worker", "common.loop", "common.run_metrics", "yaml", "submitit"},
+                       "common.worker", "common.analyse", "common.loop", "common.run_metrics", "yaml", "submitit"},
 }  # fmt: skip
 # what no module may import
 NEVER: dict[str, tuple[str, ...]] = {

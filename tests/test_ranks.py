@@ -22,7 +22,7 @@ from common.record import RunFolder
 from common.spec import RunSpec
 from common.streams.resident import Batch
 from tests.helpers import same, small_spec, stored
-from tests.pair import EQUAL, REFUSED, STOPPED_AFTER, WATCHED
+from tests.pair import EQUAL, REFUSED, STOPPED_AFTER, WATCHED, analysis
 
 ROOT = Path(__file__).resolve().parent.parent
 # Largest difference of a weight. Two sums of float32 differ from one in the last bits; 36 updates carry that to 1e-6 here.
@@ -131,6 +131,52 @@ def test_what_cannot_be_shared_is_refused_on_all_ranks(name: str, words: list[st
         assert rank["seen"] == ([1, 2, 3, 4] if name == "lost" else [])
         assert rank["seconds"] < 30
     assert name not in REFUSED or run_folder(pair, name).status()["state"] == "failed"
+
+
+def test_the_first_process_alone_carries_out_an_analysis_and_the_others_wait_for_it(pair: Path) -> None:
+    folder = RunFolder(pair / "runs" / "found" / analysis().run_id)
+    for name in ("analysed", "again"):
+        assert [rank["said"] for rank in told(pair, name)] == ["", ""]
+        assert not any(folder.run_id in path for path in told(pair, name)[1]["wrote"] if ".cache" not in path)
+    facts = folder.facts().set_index("quantity")["value"].to_dict()
+    assert facts == {"rank": 0, "classes": 6}
+    for rank in told(pair, "trained"):
+        assert "trains nothing" in rank["said"]
+        assert "analyse.run" in rank["said"]
+    assert folder.done()
+    assert not list(folder.path.glob("*.npz")) + list(folder.path.glob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("ends", "said", "state"),
+    [
+        ("refused", ["there is nothing to see"] * 2, "failed"),
+        ("broken", ["KeyError: 'layer' (whole traceback: ", "The first process failed: KeyError: 'layer'"], "failed"),
+        ("left off", ["Stopped"] * 2, "interrupted"),
+    ],
+)
+def test_however_an_analysis_ends_all_processes_are_told(ends: str, said: list[str], state: str, pair: Path) -> None:
+    for rank, words in zip(told(pair, ends), said, strict=True):
+        assert words in rank["said"]
+        assert rank["seconds"] < 30
+    assert RunFolder(pair / "runs" / "found" / analysis(ends).run_id).status()["state"] == state
+
+
+def test_a_run_that_trains_nothing_is_not_trained(small: Callable[..., RunSpec]) -> None:
+    with pytest.raises(Problem, match=r"trains nothing: it is what tests\.pair\.found finds"):
+        loop.run(analysis())
+
+
+def test_the_script_for_shared_runs_says_how_it_is_called() -> None:
+    def said(*words: str) -> str:
+        script = [sys.executable, "-W", "ignore", "slurm/shared_run.py", *words]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        ran = subprocess.run(script, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert ran.returncode == 1
+        return ran.stderr
+
+    assert "given 0 words; it takes a target and a tier" in said()
+    assert said("scole/absent").startswith("scole has no spec 'absent'")  # a tier was not missed
 
 
 def test_processes_that_no_launcher_started_are_a_problem(small: Callable[..., RunSpec]) -> None:

@@ -10,12 +10,13 @@ from common.worker import answer
 
 def carry_out(request: Request, processes: int, settings: dict[str, Any], stop: Callable[[], bool]) -> Outcome:
     """What became of the run; every process of the job calls this. Errors of the run are collected, not raised."""
-    from common import loop, run_metrics
+    from common import analyse, loop, run_metrics
 
     outcome = Outcome()
     given = {key: settings[key] for key in ("device", "save_minutes", "status_seconds")}
     try:
-        loop.run(request.run, loop.Place(**given, processes=processes, stop=stop))
+        place = loop.Place(**given, processes=processes, stop=stop)
+        (analyse.run if request.run.finding else loop.run)(request.run, place)
         run_metrics.measured(request)
         outcome.over(request.run_id, None)
     except loop.Stopped:
