@@ -28,7 +28,9 @@ def summary(
         runs = runs if case is None or runs.empty else runs[runs["case"] == case]
         shown = [name for name in METRICS if name in runs]
         for (spec, name), every in runs.groupby(["spec", "case"], dropna=False) if len(runs) else ():
-            unnamed = name != name or ("data" in (overrides or {}) and _after_its_data(paper, spec, tier, name))
+            unnamed = name != name or (
+                "data" in (overrides or {}) and _after_its_data(paper, str(spec), tier, str(name))
+            )
             for settings, own in _points(every):
                 means = {column: round(100 * float(own[column].mean()), 1) for column in shown}
                 known = {

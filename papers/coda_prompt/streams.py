@@ -52,10 +52,10 @@ def incremental(
         images = replace(images, mean=tuple(0.0 for _ in ones), std=ones)
     count = len(images.classes)
     if count % tasks:
-        made = f" ({count // len(renditions)} classes x {len(renditions)} renditions = {count})"
+        counted = f" ({count // len(renditions)} classes x {len(renditions)} renditions = {count})"
         raise Problem(
             f"stream.tasks is {tasks}, which does not divide the {count} classes of this stream"
-            f"{made if len(renditions) > 1 else ''}. Give a number that does."
+            f"{counted if len(renditions) > 1 else ''}. Give a number that does."
         )
     listed = list(range(count))
     if order == "shuffled" and seed:
