@@ -24,7 +24,7 @@ class Request:
     tier: str
     case: str
     parents: tuple["Request", ...] = field(default=(), repr=False)
-    selected: str = ""  # which selection chose some of its settings: PAPER/SPEC/CASE
+    selected: str = ""  # which selection chose some of its settings: PAPER/SPEC/CASE, and (without those overridden)
 
     @property
     def run_id(self) -> str:
@@ -139,10 +139,20 @@ def _requests(paper: str, spec: str, content: dict[str, Any], wanted: _Wanted, p
             for layer in (variant, settings, point, wanted.overrides):
                 raw = merge(raw, nested(layer))
             run, parents = _resolved(raw, f"{paper}/{spec}", tier, named, digest)
+            by = _chosen(by, settings, run) if wanted.overrides else by
             found.append(Request(run, paper, spec, tier, case, parents, by))
         except Problem as problem:
             problems.add(f"{paper}/{spec}" + (f" ({case})" if case else ""), problem)
     return found
+
+
+def _chosen(by: str, settings: dict[str, Any], run: RunSpec) -> str:
+    """Which selection chose settings of a run, naming those that are others by now; "" where all are."""
+    flat = run.flat()
+    other = [key for key, value in settings.items() if flat.get(key) != value]
+    if other and len(other) == len(settings):
+        return ""
+    return f"{by} (without {', '.join(other)})" if other else by
 
 
 def _resolved(

@@ -75,6 +75,25 @@ def test_overrides_are_read_as_yaml() -> None:
     }  # fmt: skip
 
 
+def test_what_was_overridden_was_not_selected(paper: Write) -> None:
+    chosen = selected.path_of("toy", "smoke")
+    paper(
+        "one",
+        {"run": {**SMALL, "learner": {"name": "er", "memory": 20}}, "selected": "chosen/A", "tiers": {"smoke": {}}},
+    )
+    chosen.parent.mkdir(parents=True)
+    chosen.write_text("chosen: {A: {optimiser.lr: 0.5, learner.alpha: 0.2}}\n")
+    for over, told in (
+        ({"budget.batch": 4}, "toy/chosen/A"),
+        ({"learner.alpha": 0.2}, "toy/chosen/A"),  # the same as was chosen
+        ({"learner.alpha": 0.3}, "toy/chosen/A (without learner.alpha)"),
+        ({"learner.name": "finetune"}, "toy/chosen/A (without learner.alpha)"),  # which has no such setting
+        ({"learner.alpha": 0.3, "optimiser.lr": 0.1}, ""),
+    ):
+        (request,) = sweep.expand("toy/one", "smoke", over)
+        assert request.selected == told
+
+
 def test_later_wins(paper: Write) -> None:
     """run, the tier's run, the case, the tier's case, what was selected, the grid point, the command line."""
     layers: list[dict[str, Any]] = [
