@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     drawn = verb("figures", "make figures and tables anew from the stored traces")
     judged = verb("claims", "the verdict on every claim")
     judged.add_argument(
-        "--write", action="store_true", help="also lock new claims and put the verdicts into the README files"
+        "--write", action="store_true", help="also lock new claims and put the verdicts into README files"
     )
     for sub in (planned, runs, state, ended, drawn, judged):
         sub.add_argument("--seeds", help="0-4 or 0,1,2 instead of the specs' own")
@@ -140,7 +140,7 @@ def _dispatch(options: argparse.Namespace) -> int:
 
 
 def _target(options: argparse.Namespace, say: Any) -> int:
-    from common import show, together, verbs, words
+    from common import show, targets, together, verbs, words
 
     over = words.parse_overrides(options.overrides)
     if options.verb == "select":
@@ -154,6 +154,8 @@ def _target(options: argparse.Namespace, say: Any) -> int:
     if seeds is not None and "seed" in over:
         raise Problem(f"seed={over['seed']} and --seeds {options.seeds} both say which seeds. Give one of the two.")
     asked = (over, seeds, options.case)
+    if options.verb in ("status", "cancel", "figures", "claims"):
+        sys.stderr.writelines(f"{line.strip()}\n" for line in show.left_out(targets.left_out(options.target)))
     if options.verb == "plan":
         say(verbs.plan(options.target, options.tier or "smoke", *asked, together.how(options.together)), show.plan)
     elif options.verb == "status":
@@ -165,7 +167,8 @@ def _target(options: argparse.Namespace, say: Any) -> int:
     elif options.verb == "claims":
         say(verbs.claims(options.target, options.tier, *asked), show.verdicts)
         if options.write:
-            verbs.write_verdicts(options.target)
+            told = show.written(verbs.write_verdicts(options.target))
+            print(told, file=sys.stderr if options.json else sys.stdout)
     else:
         return _run(options, asked, say)
     return 0

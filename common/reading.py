@@ -181,7 +181,10 @@ def claims_of(paper: str, checked: bool = True) -> list[Any]:
         return claims
     wrong = check_lock(claims, path.with_suffix(".lock"))
     cases = cache(lambda spec: {case for tier in TIERS for case in sweep.cases(f"{paper}/{spec}", tier)})
+    broken = specfiles.unreadable(paper)
     for claim in claims:
+        if broken.keys() & set(claim.runs.get("spec", broken)):
+            continue  # nobody knows its cases
         wrong += [f"{path}, claim {claim.id}: {said}" for said in _names_nothing(paper, claim, cases)]
     if wrong:
         raise Problem(*wrong)
@@ -214,18 +217,28 @@ def _names_nothing(paper: str, claim: "Claim", cases_of: "Callable[[str], set[st
 
 
 def write_verdicts(target: str) -> list[str]:
-    """Paths of the README files whose verdict tables were renewed, after judging the stored tables of every tier.
+    """Paths of the files that are other than before, after judging the stored tables of every tier: verdicts, locks, and the
+    verdict tables in the README files of the target's papers and at the top.
 
     What the papers report in claims that are new is locked from now on (claims.lock).
     """
     from common import report
     from common.claim_lock import write_lock
 
+    written: list[str] = []
     for paper in papers_of(target):
-        write_lock(claims_of(paper), ROOT / "papers" / paper / "claims.lock")
+        claims, lock = claims_of(paper), ROOT / "papers" / paper / "claims.lock"
+        written += [str(lock)] * bool(write_lock(claims, lock))
         for tier in TIERS:
-            runs = stored_runs(folder_of(paper, tier))  # as they lie there: verdicts name that table
+            folder = folder_of(paper, tier)
+            runs = stored_runs(folder)  # as they lie there: verdicts name that table
             if runs is not None:
-                stored = table.Tables(runs, folder_of(paper, tier))
-                report.store_verdicts(paper, stored, _judged(paper, claims_of(paper), runs, tier))
-    return report.write_readmes()
+                before = _texts(folder)
+                report.store_verdicts(paper, table.Tables(runs, folder), _judged(paper, claims, runs, tier))
+                written += [str(path) for path, text in _texts(folder).items() if before.get(path) != text]
+    return written + report.write_readmes(ROOT, papers_of(target))
+
+
+def _texts(folder: Path) -> dict[Path, bytes]:
+    """The files of verdicts in a folder and what they hold."""
+    return {path: path.read_bytes() for path in sorted(folder.glob("verdicts.*"))}

@@ -1,6 +1,6 @@
 """The verdict tables inside README files, between markers, from the stored verdicts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ NOTHING = "No verdicts are stored yet.\n"
 OVERVIEW = ("smoke", "small")  # what anyone can run; the cluster's tier is in the papers' own README files
 
 
-def write_readmes(root: Path = ROOT) -> list[str]:
-    """Paths of the README files whose verdict table was renewed; files without markers are left alone."""
-    renewed = {path: text for path, text in _renewed(root).items() if text != path.read_text()}
+def write_readmes(root: Path = ROOT, papers: Collection[str] | None = None) -> list[str]:
+    """Paths of the README files whose verdict table was renewed: the top one's and those of `papers` (None: of all).
+
+    Files without markers are left alone.
+    """
+    renewed = {path: text for path, text in _renewed(root, papers).items() if text != path.read_text()}
     for path, text in renewed.items():
         write_atomic(path, text)
     return [str(path) for path in renewed]
@@ -50,7 +53,7 @@ def verdict_block(paper: str) -> str:
     return "\n".join(tables) or NOTHING
 
 
-def overview_block(papers: list[str]) -> str:
+def overview_block(papers: list[str], root: Path = ROOT) -> str:
     """How the claims of each paper fared, and, folded, a line a claim judged at a tier anyone can run."""
     stored = {
         paper: [row for tier in OVERVIEW for row in stored_verdicts(paper, tier) if row["rule"]] for paper in papers
@@ -58,7 +61,7 @@ def overview_block(papers: list[str]) -> str:
     stored = {paper: rows for paper, rows in stored.items() if rows}
     if not stored:
         return NOTHING
-    counted = {f"[{paper.replace('_', ' ')}](papers/{paper}/README.md)": rows for paper, rows in stored.items()}
+    counted = {_linked(paper, root): rows for paper, rows in stored.items()}
     counted["all"] = [row for rows in stored.values() for row in rows]
     lines = [f"| paper | {' | '.join(OVERVIEW)} |", "|---|" + "---|" * len(OVERVIEW)]
     lines += [f"| {title} | {' | '.join(_count(rows, tier) for tier in OVERVIEW)} |" for title, rows in counted.items()]
@@ -67,6 +70,12 @@ def overview_block(papers: list[str]) -> str:
         for paper, rows in stored.items()
     ]
     return "\n".join([*lines, "", *folded])
+
+
+def _linked(paper: str, root: Path) -> str:
+    """The paper's name, as a link where it has a README."""
+    path = f"papers/{paper}/README.md"
+    return f"[{paper.replace('_', ' ')}]({path})" if (root / path).exists() else paper.replace("_", " ")
 
 
 HOLDS, OPEN = ("direction holds", "within"), "too few seeds to tell"
@@ -83,11 +92,12 @@ def _count(rows: list[dict[str, Any]], tier: str) -> str:
     return (told if judged else "-") + (f", {waiting} not run" if waiting else "")
 
 
-def _renewed(root: Path) -> dict[Path, str]:
-    """README file with markers -> its text with the present verdicts."""
-    papers = sorted(p.parent.name for p in (root / "papers").glob("*/specs"))
-    blocks: dict[Path, Callable[[], str]] = {root / "README.md": partial(overview_block, papers)}
-    blocks |= {root / "papers" / paper / "README.md": partial(verdict_block, paper) for paper in papers}
+def _renewed(root: Path, papers: Collection[str] | None = None) -> dict[Path, str]:
+    """README file with markers, the top one and those of `papers` (None: of all) -> its text with the present verdicts."""
+    every = sorted(p.parent.name for p in (root / "papers").glob("*/specs"))
+    blocks: dict[Path, Callable[[], str]] = {root / "README.md": partial(overview_block, every, root)}
+    own = [paper for paper in every if papers is None or paper in papers]
+    blocks |= {root / "papers" / paper / "README.md": partial(verdict_block, paper) for paper in own}
     return {
         path: _replaced(path.read_text(), block())
         for path, block in blocks.items()

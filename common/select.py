@@ -37,15 +37,16 @@ def refuse_test_images(requests: list[Request]) -> None:
 def scores(requests: list[Request]) -> list[dict[str, Any]]:
     """One row a case and grid point, best first: mean ACC over seeds, and the settings. Errors: Problem, runs missing."""
     refuse_test_images(requests)
-    groups: dict[tuple[str, tuple[tuple[str, Any], ...]], list[float]] = {}
+    groups: dict[tuple[str, str], tuple[dict[str, Any], list[float]]] = {}
     for request in requests:
         axes = axes_of(request.paper, request.spec, request.tier, request.case)
         flat = request.run.flat()
-        point = tuple((axis, flat[axis]) for axis in axes)
-        groups.setdefault((request.case, point), []).append(run_metrics.measured(request)["acc"])
+        point = {axis: flat[axis] for axis in axes}
+        _, values = groups.setdefault((request.case, repr(point)), (point, []))  # by its text: a value may be a list
+        values.append(run_metrics.measured(request)["acc"])
     rows = [
-        {"case": case, "settings": dict(point), "acc": sum(values) / len(values), "n_seeds": len(values)}
-        for (case, point), values in groups.items()
+        {"case": case, "settings": point, "acc": sum(values) / len(values), "n_seeds": len(values)}
+        for (case, _), (point, values) in groups.items()
     ]
     return sorted(rows, key=lambda row: (row["case"], -row["acc"], str(row["settings"])))
 

@@ -23,7 +23,17 @@ def listing(value: dict[str, Any]) -> str:
     for paper, content in value["papers"].items():
         lines.append(f"{paper}  ({content['claims']} claims)")
         lines += [_beside(f"  {n:18s} {', '.join(c['tiers']):20s} ", c["about"]) for n, c in content["specs"].items()]
+        lines += left_out({(paper, name): said for name, said in content["broken"].items()})
     return "\n".join([*lines, "", data_sets(value["data"])])
+
+
+def left_out(broken: dict[tuple[str, str], list[str]]) -> list[str]:
+    """A line for each sentence on a spec file that cannot be read."""
+    return [
+        _beside(f"  papers/{paper}/specs/{spec}.yaml is left out: ", sentence)
+        for (paper, spec), said in broken.items()
+        for sentence in said
+    ]
 
 
 def data_sets(rows: list[dict[str, Any]]) -> str:
@@ -173,6 +183,15 @@ def paths(values: list[str]) -> str:
 def drawn(values: list[str]) -> str:
     """The files made, one a line, or why there is none."""
     return paths(values) or "nothing to draw: no complete runs here (replicate status says what is missing)"
+
+
+def written(values: list[str]) -> str:
+    """The files that were written, one a line."""
+    return (
+        "\n".join(["written:", *(f"  {os.path.relpath(path)}" for path in values)])
+        if values
+        else "nothing to write anew"
+    )
 
 
 def reported(value: dict[str, Any]) -> str:

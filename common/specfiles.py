@@ -1,7 +1,8 @@
 """Spec files: what they hold and how one extends another.
 
 A spec file holds: about (one sentence), run (what all runs share), seeds, cases (named variants), grid (axes), and tiers,
-each of which may give its own run, seeds, cases and grid. `extends: _file.yaml` takes another file of the folder first.
+each of which may give its own run, seeds, cases and grid. `extends: _file.yaml` takes another file of the folder first;
+whatever the extending file says wins over what that file says of the same, in its tiers too.
 Later wins: run, the tier's run, the case, the tier's case, what was selected, the grid point, the command line. A part
 that gives another `name` replaces the part; otherwise its settings are merged. A case may bring a grid and a `selected` of its own.
 `extends` may name a file of another paper (`../../<paper>/specs/<file>.yaml`): what asks for the same runs shares them.
@@ -17,6 +18,7 @@ case and seed where there are several (common/products.py).
 
 import contextlib
 import json
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -53,9 +55,23 @@ def load(paper: str, spec: str) -> dict[str, Any]:
         raise Problem(
             f"{paper}/{spec} names no tier, so it would never run. Give it tiers: {{smoke: {{}}}}, or small, or full."
         )
+    for part in (content, *content["tiers"].values()):
+        if "cases" in part:  # YAML reads the name 5 as a number
+            part["cases"] = {str(name): variant for name, variant in part["cases"].items()}
     if "of" in content:
         _check_of(paper, spec, content["of"])
     return {"run": {}, "seeds": [0], "cases": {}, "grid": {}, "tiers": {}, "paper": paper, **content}
+
+
+def unreadable(paper: str) -> dict[str, list[str]]:
+    """What is wrong with the files of a paper's specs, of those alone that cannot be read."""
+    found = {}
+    for spec in specs(paper):
+        try:
+            load(paper, spec)
+        except Problem as problem:
+            found[spec] = problem.messages
+    return found
 
 
 def _check_of(paper: str, spec: str, of: Any) -> None:
@@ -112,8 +128,45 @@ def read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise Problem(f"{path} extends itself. Name another file in its 'extends'.")
     content = dict(_yaml(path))
     if "extends" in content:
-        content = merge(read(path.parent / str(content.pop("extends")), (*below, path)), content)
+        named = str(content.pop("extends"))
+        other = Path(os.path.normpath(path.parent / named))
+        if not other.is_file():
+            near = nearest(named, (os.path.relpath(p, path.parent) for p in other.parent.glob("*.yaml") if p != path))
+            raise Problem(
+                f"{path} extends '{named}', but {other} is missing. The path counts from the folder of the file that says it.{near}"
+            )
+        base = read(other, (*below, path))
+        if isinstance(tiers := base.get("tiers"), dict):
+            base["tiers"] = {tier: _yielding(part, content) for tier, part in tiers.items()}
+        content = merge(base, content)
     return content
+
+
+def _yielding(part: Any, over: dict[str, Any]) -> Any:
+    """A tier of a file as the file that extends it takes it: what that one says for all its tiers is not overruled here."""
+    if not isinstance(part, dict):
+        return part  # what is wrong with it is said later
+    kept = {key: value for key, value in part.items() if key not in {"seeds", "selected"} & over.keys()}
+    for key in ("run", "cases", "grid"):
+        old, new = part.get(key), over.get(key)
+        if not isinstance(old, dict) or not isinstance(new, dict):
+            continue
+        if key == "run":
+            kept[key] = merge(nested(old), nested(new))
+        elif key == "grid":
+            kept[key] = {axis: values for axis, values in old.items() if axis not in new}
+        else:  # a case that the tier leaves out stays out
+            kept[key] = {case: _case(own, new.get(case)) for case, own in old.items()}
+    return kept
+
+
+def _case(old: Any, new: Any) -> Any:
+    """A case with another of its name laid on it, however each writes its settings; the axes of a grid keep their names."""
+    if not all(isinstance(one, dict) and isinstance(one.get("grid", {}), dict) for one in (old, new)):
+        return old  # what is wrong is said later
+    settings = (nested({key: value for key, value in one.items() if key != "grid"}) for one in (old, new))
+    grids = {"grid": merge(old.get("grid", {}), new.get("grid", {}))} if "grid" in {*old, *new} else {}
+    return merge(*settings) | grids
 
 
 def _yaml(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUNS_COLUMNS = ("run_id", "paper", "spec", "tier", "case", "data", "seed")  # the others depend on the runs
+TEXTS = ("run_id", "paper", "spec", "tier", "case", "data", "data_title")  # names, whatever they look like
 PROVENANCE_COLUMNS = ("run_id", "updates", "seconds", "host", "device", "code", "started", "torch", "lossy")
 
 
@@ -48,7 +49,8 @@ def _parsed(path: Path, columns: tuple[str, ...]) -> "pd.DataFrame":
     try:
         if not path.read_bytes().endswith(b"\n"):
             raise ValueError("its last line is cut short")
-        found = pd.read_csv(path, keep_default_na=True, na_values=[""], low_memory=False, dtype={"run_id": str})
+        texts = dict.fromkeys(TEXTS, str)
+        found = pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False, dtype=texts)
         if "run_id" not in found or not isinstance(found.index, pd.RangeIndex):  # the latter: more cells than names
             raise ValueError("it is no table with a column run_id")
         if lacking := [name for name in columns if name not in found]:

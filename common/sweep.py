@@ -184,6 +184,7 @@ def _analyses(paper: str, spec: str, content: dict[str, Any], wanted: _Wanted, p
 
 def _one_run(what: str, spec: str, case: str | None, tier: str, seed: Any, child: str) -> Request:
     """The run that `spec`, `case` and `seed` name. Errors: Problem when that is no one run, or `child` itself."""
+    case = None if case is None else str(case)
     if ancestors.descends(spec, child):
         raise Problem(f"{what}.spec is {spec}, which makes {child} its own parent. Name another spec.")
     if case is not None and case not in (known := cases(spec, tier)):

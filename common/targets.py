@@ -2,15 +2,20 @@
 
 from typing import Any
 
+import numpy as np
+
 from common import estimate, specfiles, sweep
 from common.errors import Missing, Problem, nearest
 from common.limits import absent
+from common.spec import RunSpec
 from common.specfiles import TIERS
+from common.streams.subsets import limited, used
 from common.sweep import Request
 from common.variants import cases_of
 
 Overrides = dict[str, Any] | None
 Seeds = list[int] | None
+FEWEST = 100  # held-out pictures that a rank needs: as in common/analysis/spectrum.py, which imports torch
 
 
 def reachable(
@@ -23,10 +28,13 @@ def reachable(
 def reach(
     target: str, tier: str, overrides: Overrides = None, seeds: Seeds = None, case: str | None = None
 ) -> tuple[list[Request], set[str]]:
-    """The reachable requests, and the names of the specs that lack data or a selection here."""
+    """The reachable requests, and the names of the specs that lack data or a selection here or, of a paper, cannot be read."""
     found: list[Request] = []
-    beyond = set()
+    broken = left_out(target)
+    beyond = {spec for _, spec in broken}
     for paper, spec in sweep.targets(target):
+        if (paper, spec) in broken:
+            continue
         content = specfiles.load(paper, spec)
         if tier in content["tiers"] and (case is None or case in cases_of(content, tier)):
             try:
@@ -55,10 +63,20 @@ def by_tier(
     return found
 
 
+def left_out(target: str) -> dict[tuple[str, str], list[str]]:
+    """(paper, spec) -> what is wrong with its file, of specs that cannot be read: reading verbs pass over them, unless the
+    target is that spec."""
+    papers = [] if "/" in target else papers_of(target)
+    return {(paper, spec): said for paper in papers for spec, said in specfiles.unreadable(paper).items()}
+
+
 def check_case(target: str, case: str | None) -> None:
     """Nothing. Errors: Problem for a case that no spec of the target has at any tier."""
-    cases = {name for tier in TIERS for name in sweep.cases(target, tier)}
-    if case is not None and case not in cases:
+    if case is None:
+        return
+    named = set(sweep.targets(target)) - left_out(target).keys()
+    cases = {name for tier in TIERS for paper, spec in named for name in sweep.cases(f"{paper}/{spec}", tier)}
+    if case not in cases:
         raise Problem(
             f"No spec of {target} has a case '{case}'.{nearest(case, cases)} Cases: {', '.join(sorted(cases))}."
         )
@@ -71,7 +89,8 @@ def updates_of(requests: list[Request]) -> dict[str, int]:
     for request in requests:
         try:
             found[request.run_id] = estimate.updates(request.run)
-            problems += [f"{request.paper}/{request.spec}: {said}" for said in absent(request.run) + _misfits(request)]
+            wrong = absent(request.run) + _misfits(request) + _too_few(request.run)
+            problems += [f"{request.paper}/{request.spec}: {said}" for said in wrong]
         except Problem as problem:
             problems += [f"{request.paper}/{request.spec}: {message}" for message in problem.messages]
     if problems:
@@ -91,6 +110,21 @@ def _misfits(request: Request) -> list[str]:
                 f"from {parent.run.data}, of {channels[1]}. Set parent=null, or name a parent that saw such pictures."
             )
     return found
+
+
+def _too_few(run: RunSpec) -> list[str]:
+    """A sentence where a rank of layers is asked for on too few held-out pictures. Errors: Problem where a class has too few."""
+    if run.analysis is None or run.analysis.name != "layerwise" or run.maker:
+        return []
+    stream, each = estimate.stream_of(run), run.analysis.settings["test_per_class"]
+    labels, classes = stream.images.test.labels, used(stream)
+    held = len(limited(labels, np.flatnonzero(np.isin(labels, classes)), classes, each, "analysis.test_per_class"))
+    if held >= FEWEST:
+        return []
+    return [
+        f"A rank needs {FEWEST} held-out pictures or more, but the trained classes have {held}. Take more classes "
+        "(stream.count), more of their pictures (analysis.test_per_class), or data with more."
+    ]
 
 
 def rows_of(

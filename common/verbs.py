@@ -19,15 +19,17 @@ __all__ = ["cancel", "claims", "claims_of", "figures", "list_all", "plan", "repo
 
 
 def list_all() -> dict[str, Any]:
-    """Papers with their specs, tiers and number of claims, and the data sets with their place."""
+    """Papers with their specs, tiers, number of claims and spec files that cannot be read, and the data sets with their place."""
     papers = {}
     for paper in specfiles.papers():
-        specs = {name: specfiles.load(paper, name) for name in specfiles.specs(paper)}
+        broken = specfiles.unreadable(paper)
+        specs = {name: specfiles.load(paper, name) for name in specfiles.specs(paper) if name not in broken}
         papers[paper] = {
             "specs": {
                 n: {"about": c.get("about", ""), "tiers": [t for t in TIERS if t in c["tiers"]]}
                 for n, c in specs.items()
             },
+            "broken": broken,
             "claims": len(claims_of(paper, checked=False)),
         }
     return {"papers": papers, "data": data.listing()}

@@ -234,7 +234,7 @@ FILES: list[tuple[str, Any, tuple[str, ...]]] = [
     ("no seeds", {**TOY, "seeds": []}, ("seeds are []",)),
     ("selected", {**TOY, "selected": ["choose"]}, ("'selected' names choose, but toy has no such spec",)),
     ("selected number", {**TOY, "selected": 5}, ("'selected' must be", "5")),
-    ("extends", {**TOY, "extends": "_none.yaml"}, ("_none.yaml is missing",)),
+    ("extends", {**TOY, "extends": "_none.yaml"}, ("_none.yaml is missing", "path counts from")),
     ("extends itself", {**TOY, "extends": "spec.yaml"}, ("spec.yaml", "extends itself")),
     ("its own parent", {**TOY, "run": {**TOY["run"], "parent": {"spec": "toy/spec"}}}, ("toy/spec", "its own parent")),  # type: ignore[dict-item]
     ("interpolation", "about: ${nowhere.x}\n", ("cannot be read as YAML",)),

@@ -229,9 +229,9 @@ SPECS: list[Case] = [
         "plan toy/one",
         ("cannot be read as YAML", "os.system"),
     ),
-    ("broken while listed", put(f"{PAPER}/specs/one.yaml", "a: [\n"), "list", ("one.yaml", "cannot be read as YAML")),
+    ("broken", put(f"{PAPER}/specs/one.yaml", "a: [\n"), "plan toy/one", ("one.yaml", "cannot be read as YAML")),
     ("no tier", put(f"{PAPER}/specs/one.yaml", "about: x\n"), "plan toy", ("toy/one names no tier", "never run")),
-    ("about", spec(about=["x"]), "list", ("'about' must be a sentence", "['x']")),
+    ("about", spec(about=["x"]), "plan toy", ("'about' must be a sentence", "['x']")),
     ("axis", spec(grid={"optimiser.lrr": [1]}), "plan toy/one", ("no setting 'lrr'", "Did you mean 'lr'?")),
     (
         "value of an axis",

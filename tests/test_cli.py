@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from common import loop, reading, report, selected, show, sweep, table, verbs
+from common import loop, reading, readme, report, selected, show, sweep, table, verbs
 from common.asked import folder_of
 from common.cli import VERBS, main
 from common.errors import Problem
@@ -84,6 +84,32 @@ def test_rows_fit_the_terminal_and_stay_whole_when_piped(
     assert max(map(len, piped.splitlines())) > 120
     assert narrow.split() == piped.split()
     assert all(len(line) <= 90 or " " not in line.strip() for line in narrow.splitlines())
+
+
+def test_one_broken_spec_file_is_named_and_the_rest_is_read(
+    paper: Write, said: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = paper("one", TOY).parent
+    paper("bad", {**TOY, "extends": "papers/toy/specs/one.yaml"})
+    row = "says: x, source: p, mark: derived, measure: acc, tiers: {smoke: {at_most: 1, expect: holds}}"
+    (folder.parent / "claims.yaml").write_text(
+        f"- {{id: C1, runs: {{spec: one}}, {row}}}\n- {{id: C2, runs: {{spec: bad, case: A}}, {row}}}\n"
+    )
+    loop.run(sweep.expand("toy/one", "smoke")[0].run)
+    why = f"papers/toy/specs/bad.yaml is left out: {folder}/bad.yaml extends 'papers/toy/specs/one.yaml', but"
+    listed = said("list")
+    assert why in listed
+    assert "The path counts from the folder of the file that says it." in listed
+    assert "A toy." in listed
+    for words, told in (("status", "1 done, 1 missing"), ("claims", "toy  C1"), ("figures", "runs.csv")):
+        assert main([words, "toy", "--tier", "smoke"]) == 0
+        out, err = capsys.readouterr()
+        assert told in out
+        assert err.startswith(why)
+        assert err.count("\n") == 1
+    for words in (("plan", "toy"), ("status", "toy/bad"), ("run", "toy")):  # what is asked for must be whole
+        assert main(list(words)) == 1
+        assert f"{folder}/bad.yaml extends" in capsys.readouterr().err
 
 
 def test_plan_counts_what_is_missing_and_runs_nothing(paper: Write, said: Callable[..., str]) -> None:
@@ -171,14 +197,15 @@ def test_verdicts_are_written_of_stored_tables_alone(paper: Write, monkeypatch: 
     paper("one", TOY)
     loop.run(sweep.expand("toy/one", "smoke")[0].run)  # a sweep that is still under way has no tables yet
     asked: list[Path] = []
-    monkeypatch.setattr(report, "write_readmes", lambda: asked)
     monkeypatch.setattr(report, "store_verdicts", lambda paper, stored, rows: asked.append(stored.folder))
-    assert verbs.write_verdicts("toy") == []
+    verbs.write_verdicts("toy")
+    assert asked == []
     verbs.tables("toy", "smoke", store=True)
     loop.run(sweep.expand("toy/one", "smoke")[1].run)  # not in the stored table, whose digest the verdicts name
     judged: list[int] = []
     monkeypatch.setattr(reading, "_judged", lambda paper, wanted, runs, tier: judged.append(len(runs)))
-    assert verbs.write_verdicts("toy") == [results_dir() / "toy" / "smoke"]
+    verbs.write_verdicts("toy")
+    assert asked == [results_dir() / "toy" / "smoke"]
     assert judged == [1]
 
 
@@ -186,7 +213,6 @@ def test_new_claims_are_locked_when_verdicts_are_written(paper: Write, monkeypat
     claims = paper("one", TOY).parent.parent / "claims.yaml"
     row = "{id: C1, says: %s, source: p, mark: derived, runs: {}, measure: acc, tiers: {smoke: {at_most: 1, expect: holds}}}"
     claims.write_text(f"- {row % 'it learns'}\n")
-    monkeypatch.setattr(report, "write_readmes", list)
     verbs.write_verdicts("toy")
     assert list(read_json(claims.with_suffix(".lock"))) == ["C1"]
     claims.write_text(f"- {row % 'it learns well'}\n")
@@ -208,6 +234,32 @@ def test_a_claim_that_cannot_be_judged_on_the_runs_that_are_there_says_why(
     told = said("claims", "toy", "--tier", "smoke")
     assert "toy C1 cannot be judged at smoke: seed 0 has 2 runs that differ in optimiser.lr;" in told
     assert "toy has not run at smoke, or not all of it: C2\n" in told + "\n"
+
+
+def test_what_verdicts_are_written_into_is_listed_and_is_of_the_target_alone(
+    paper: Write, tmp_path: Path, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = paper("one", TOY).parent.parent / "claims.yaml"
+    row = (
+        "says: it learns, source: p, mark: derived, runs: {}, measure: acc, tiers: {smoke: {at_most: 1, expect: holds}}"
+    )
+    claims.write_text(f"- {{id: C1, {row}}}\n")
+    other = tmp_path / "papers" / "other"
+    (other / "specs").mkdir(parents=True)
+    for path in (other / "README.md", tmp_path / "README.md"):
+        path.write_text(f"{readme.BEGIN}\nold\n{readme.END}\n")
+    for request in sweep.expand("toy/one", "smoke"):
+        loop.run(request.run)
+    verbs.tables("toy", "smoke", store=True)
+    monkeypatch.chdir(tmp_path)
+    folder = "results/toy/smoke"
+    told = said("claims", "toy", "--tier", "smoke", "--write").partition("written:\n")[2].split()
+    assert told == ["papers/toy/claims.lock", f"{folder}/verdicts.json", f"{folder}/verdicts.md", "README.md"]
+    assert "old" in (other / "README.md").read_text()
+    top = (tmp_path / "README.md").read_text()
+    assert "| toy | " in top  # it has no README that a link could lead to
+    assert "nothing to write anew" in said("claims", "toy", "--tier", "smoke", "--write")
+    assert json.loads(said("claims", "toy", "--tier", "smoke", "--write", "--json"))
 
 
 def test_show_says_where_a_run_came_from(paper: Write, said: Callable[..., str]) -> None:
@@ -294,6 +346,20 @@ def test_select_takes_the_best_of_each_case_and_reporting_specs_use_it(
     assert {r.run.optimiser.settings["lr"] for r in sweep.expand("toy/report", "smoke")} == {0.05}
 
 
+def test_settings_that_are_lists_can_be_selected(paper: Write, said: Callable[..., str], forked: None) -> None:
+    held_out = {**TOY["run"], "stream": {**SMALL["stream"], "evaluate_on": "validation"}}
+    axes = {"model.hidden": [[2], [30, 20]], "optimiser.lr": [1e-9, 0.1]}
+    paper("choose", {**TOY, "run": held_out, "cases": {"A": {}}, "grid": axes, "seeds": "100-101"})
+    paper("report", {**TOY, "cases": {"A": {}}, "selected": "choose"})
+    told = json.loads(said("select", "toy/choose", "--json"))
+    assert [row["n_seeds"] for row in told["scores"]] == [2] * 4
+    best = told["scores"][0]["settings"]
+    assert best["model.hidden"] in axes["model.hidden"]
+    assert {str(r.run.flat()["model.hidden"]) for r in sweep.expand("toy/report", "smoke")} == {
+        str(best["model.hidden"])
+    }
+
+
 def test_a_table_is_the_same_whichever_of_its_runs_are_still_there(paper: Write, tmp_path: Path) -> None:
     paper("one", {**TOY, "grid": {"optimiser.lr": [0.1, 0.01]}})
     requests = sweep.expand("toy/one", "smoke")
@@ -306,6 +372,23 @@ def test_a_table_is_the_same_whichever_of_its_runs_are_still_there(paper: Write,
         table.collect(requests, table_folder)
         assert stored.read_bytes() == whole
         (tmp_path / "aside").rename(runs_dir() / request.run_id)
+
+
+def test_cases_may_be_called_as_they_like(paper: Write, said: Callable[..., str], tmp_path: Path) -> None:
+    names = ["10", "5", "NA", "None", "nan", "true"]
+    rates = {int(name) if name.isdigit() else name: {"optimiser": {"lr": 0.01 * k}} for k, name in enumerate(names, 1)}
+    paper("one", {**TOY, "cases": rates, "seeds": 0})
+    paper("child", {**TOY, "run": {**TOY["run"], "parent": {"spec": "toy/one", "case": 5}}, "seeds": 0})
+    requests = sweep.expand("toy", "smoke")
+    for request in requests:
+        loop.run(request.run)
+    fresh = table.collect(requests, folder_of("toy", "smoke")).runs
+    runs_dir().rename(tmp_path / "aside")
+    stored = verbs.tables("toy", "smoke").runs
+    assert stored["case"].fillna("").tolist() == fresh["case"].fillna("").tolist() == ["", *names]
+    assert stored["run_id"].tolist() == fresh["run_id"].tolist()
+    assert {row["case"] for row in verbs.summary("toy", "smoke")} == {"", *names}
+    assert "1 runs" in said("plan", "toy/one", "--case", "5")
 
 
 def test_stored_rows_stay_where_their_data_or_selection_is_not(paper: Write) -> None:

@@ -68,6 +68,16 @@ def test_streams_are_disjoint_and_follow_the_order() -> None:
         incremental(digits, 0, tasks=5, renditions=["tiltd"])
 
 
+def test_a_number_of_tasks_that_does_not_fit_is_told_how_the_classes_are_counted() -> None:
+    digits = data.load("digits")
+    with pytest.raises(Problem, match=r"the 20 classes of this stream \(10 classes x 2 renditions = 20\)\. Give"):
+        incremental(digits, 0, tasks=3, renditions=["plain", "tilted"])
+    with pytest.raises(Problem, match=r"the 10 classes of this stream\. Give"):
+        incremental(digits, 0, tasks=3)
+    with pytest.raises(Problem, match=r"stream\.renditions is \[\], but must name one or more of: plain, "):
+        verbs.plan("coda_prompt/methods", overrides={"stream.renditions": []}, seeds=[0], case="FT")
+
+
 def test_renditions_make_classes_and_mirrored_copies_do_not() -> None:
     digits = data.load("digits")
     stream = incremental(digits, 0, tasks=5, renditions=["plain", "tilted_inverted"], per_class=7)

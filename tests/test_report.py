@@ -125,6 +125,19 @@ def test_lacking_runs_are_said_and_skipped(made, copy, capsys, monkeypatch):
     assert capsys.readouterr().err == ""
 
 
+def test_a_figure_that_lacks_a_column_is_no_failure_of_a_request_of_ones_own(made, copy, monkeypatch, capsys):
+    figure = drawings.Figure(
+        lambda tables: tables.runs["learner.mask"], ("er",), "needs a setting of the paper's learner"
+    )
+    monkeypatch.setattr(report, "declared", lambda paper: {"masks": figure})
+    own = copy.with_name("smoke@er,learner.name=mine.Own")
+    shutil.copytree(copy, own)
+    assert report.make(PAPER, Tables(made[1].runs, own), [], quiet=False) == []
+    assert capsys.readouterr().err == "not made: masks: the runs asked for have no 'learner.mask', which it shows\n"
+    with pytest.raises(Problem, match=r"masks could not be made: KeyError: 'learner\.mask'"):
+        report.make(PAPER, Tables(made[1].runs, copy), [], quiet=True)
+
+
 def test_one_broken_figure_costs_no_other(made, copy, monkeypatch):
     def broken(tables):
         raise ZeroDivisionError("by design")

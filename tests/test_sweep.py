@@ -133,6 +133,27 @@ def test_weights_of_pictures_with_other_channels_are_refused_before_the_parent_r
     assert verbs.plan("toy/second", "smoke", {"data": "my_set", "parent": None}, [0])["runs"] == 1
 
 
+def test_what_a_file_says_wins_over_the_tiers_of_the_file_it_extends(paper: Write) -> None:
+    tier = {
+        "run": {"optimiser": {"lr": 0.03}, "budget": {"batch": 4}},
+        "seeds": "0-2",
+        "grid": {"model.hidden": [[6]], "stream.tasks": [2]},
+        "cases": {"A": {"optimiser.momentum": 0.1}, "gone": None},
+    }
+    paper("_base", {"run": SMALL, "cases": {"gone": {}}, "tiers": {"smoke": tier, "small": tier}})
+    own = {"run": {"optimiser.lr": 0.5}, "seeds": "10-11", "grid": {"model.hidden": [[3], [4]]}}
+    paper("_middle", {"extends": "_base.yaml", **own})
+    case = {"A": {"optimiser": {"momentum": 0.2}}, "gone": {"optimiser.momentum": 0.3}}
+    small = {"run": {"optimiser": {"lr": 0.7}}, "seeds": 5}
+    paper("leaf", {"extends": "_middle.yaml", "cases": case, "tiers": {"smoke": {}, "small": small}})
+    smoke = [r.run for r in sweep.expand("toy/leaf", "smoke")]
+    assert {run.seed for run in smoke} == {10, 11}
+    assert {(run.optimiser.settings["lr"], run.optimiser.settings["momentum"]) for run in smoke} == {(0.5, 0.2)}
+    assert {tuple(run.model.settings["hidden"]) for run in smoke} == {(3,), (4,)}
+    assert {(run.budget.batch, run.stream.settings["tasks"]) for run in smoke} == {(4, 2)}  # what it does not say stays
+    assert {(r.run.seed, r.run.optimiser.settings["lr"]) for r in sweep.expand("toy/leaf", "small")} == {(5, 0.7)}
+
+
 def test_a_file_extends_another_and_only_its_own_tiers_count(paper: Write) -> None:
     paper("_base", {"run": SMALL, "seeds": "0-2", "tiers": {"smoke": {"run": {"budget": {"batch": 4}}}, "small": {}}})
     paper("_middle", {"extends": "_base.yaml", "run": {"budget": {"iterations": 5}}})

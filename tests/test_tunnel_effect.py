@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common import analyse, loop
+from common import analyse, loop, targets, verbs
 from common.analyses import layerwise
+from common.analysis import spectrum
 from common.errors import Problem
 from common.places import ROOT
 from common.resolve import resolve
@@ -65,6 +66,20 @@ def test_exchanging_nothing_changes_nothing_and_the_last_cut_is_the_extractors(p
     assert columns["acc1"] == pytest.approx(value(1, "E1+T1"))
     assert columns["forgetting"] == pytest.approx(value(1, "E1+T1") - value(1, "E2+T2"))
     assert columns["swap_penalty@3"] == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("stream.count", 1, "A rank needs 100 held-out pictures or more, but the trained classes have 55"),
+        ("analysis.test_per_class", 10, "A rank needs 100 held-out pictures or more, but the trained classes have 50"),
+        ("analysis.test_per_class", 1000, "analysis.test_per_class is 1000, but class 0 has 55 images"),
+    ],
+)
+def test_too_few_held_out_pictures_are_refused_before_anything_trains(key: str, value: int, words: str) -> None:
+    with pytest.raises(Problem, match=f"^tunnel_effect/vgg_layers: {words}"):
+        verbs.plan("tunnel_effect/vgg_layers", overrides={key: value})
+    assert targets.FEWEST == spectrum.FEWEST
 
 
 def test_a_tunnel_of_no_layers_can_be_reset(places: Path) -> None:

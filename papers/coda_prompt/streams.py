@@ -52,7 +52,11 @@ def incremental(
         images = replace(images, mean=tuple(0.0 for _ in ones), std=ones)
     count = len(images.classes)
     if count % tasks:
-        raise Problem(f"stream.tasks is {tasks}, which does not divide the {count} classes of this stream.")
+        sum_of = f" ({count // len(renditions)} classes x {len(renditions)} renditions = {count})"
+        raise Problem(
+            f"stream.tasks is {tasks}, which does not divide the {count} classes of this stream"
+            f"{sum_of if len(renditions) > 1 else ''}. Give a number that does."
+        )
     listed = list(range(count))
     if order == "shuffled" and seed:
         random.Random(seed).shuffle(listed)
@@ -73,6 +77,8 @@ def _rendered(
     images: Images, names: list[str], styles: bool, of: str, per_class: int | None, test_per_class: int | None
 ) -> Images:
     """The images that take part, classes counted anew: those of the first rendition, of the second, ..."""
+    if not names:
+        raise Problem(f"stream.renditions is [], but must name one or more of: {', '.join(CHANGES)}.")
     if unknown := [name for name in names if name not in CHANGES]:
         raise Problem(
             f"stream.renditions has '{unknown[0]}'.{nearest(unknown[0], CHANGES)} Known: {', '.join(CHANGES)}."
