@@ -10,6 +10,7 @@ from common.together import How
 class Outcome:
     """What became of a launch: ids of runs done now, done before; under way in another process, and failed (id -> reason).
 
+    not_finite: runs whose loss was not finite in the end (id -> from which update on).
     together: what was carried out at once. said: what workers said of batches, such as why one was given up.
     """
 
@@ -17,6 +18,7 @@ class Outcome:
     before: list[str] = field(default_factory=list)
     elsewhere: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    not_finite: dict[str, int] = field(default_factory=dict)
     stopped: bool = False
     together: str = ""
     said: list[str] = field(default_factory=list)

@@ -111,10 +111,10 @@ def _harvest(
     brief: whether it is of whole papers as they stand, whose means would be too many lines to print.
     """
     own = bool(overrides) or seeds is not None
+    went = {r.run_id: RunFolder(runs_dir() / r.run_id).status().get("not_finite_from") for r in requests}
+    outcome.not_finite = {run_id: update for run_id, update in went.items() if update}
     result: dict[str, Any] = vars(outcome) | {"figures": [], "claims": [], "summary": [], "undrawn": None}
     result["brief"] = "/" not in target and not own
-    went = {r.run_id: RunFolder(runs_dir() / r.run_id).status().get("not_finite_from") for r in requests}
-    result["not_finite"] = {run_id: update for run_id, update in went.items() if update}
     if outcome.stopped:
         return result
     try:

@@ -25,12 +25,20 @@ def commands(path: Path) -> list[str]:
     return [line for line in lines if line]
 
 
+def write_methods(folder: Path) -> list[str]:
+    """Names of the files that the shown methods were written to: each says its own in its first line."""
+    shown = [code for page in ("README.md", "docs/more_parts.md") for code in blocks(ROOT / page, "python")]
+    names = [code.splitlines()[0].removeprefix("# ") for code in shown]
+    for name, code in zip(names, shown, strict=True):
+        (folder / name).write_text(code)
+    return names
+
+
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
     """A folder like a newcomer's: the README's method and a small data set in it, the committed results beside."""
     folder = tmp_path_factory.mktemp("newcomer")
-    (method,) = blocks(ROOT / "README.md", "python")
-    (folder / "my_methods.py").write_text(method)
+    assert write_methods(folder) == ["my_methods.py", "my_der.py"]
     (folder / "results").symlink_to(ROOT / "results")
     for number in range(32):  # four classes, six training and two test pictures each
         path = (
@@ -87,6 +95,49 @@ def test_the_shown_method_is_another_run_than_er(workplace):
     assert plan["runs"] == 2
     listed = [path.name for path in (workplace / "runs").iterdir()]
     assert sum(name.startswith("slowstart-digits") for name in listed) in (0, 2)
+
+
+def test_the_shown_der_asks_for_the_logits_of_when_a_sample_came_in_and_is_resumed(small, tmp_path, monkeypatch):
+    import numpy as np
+    import torch
+    from lightning import Fabric
+
+    from common import loop
+    from common.batches import Batches
+    from common.build import build
+    from tests.helpers import same, stored
+
+    write_methods(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    spec = small("my_der.DER", {"learner.memory": 21, "learner.alpha": 0.3})
+    stream, learner = build(spec, Fabric(accelerator="cpu", devices=1))
+    answers = {}
+    for task in stream.tasks[:2]:
+        batches = Batches(learner, task, spec)
+        for step in range(6):
+            facts = learner.update(batches.at(step))
+        learner.end(task)
+        with torch.no_grad():
+            answers[task.index] = learner.net(learner.data.batch(learner.data.rows(task)).x)
+    assert facts["stability"] > 0
+    batch = Batches(learner, stream.tasks[2], spec).at(0)
+    terms = learner.terms(learner.live, learner.state, batch)
+    now, total = learner.net(batch.replay.x).detach(), 0.0
+    for k, row in enumerate(batch.replay.rows.tolist()):
+        (task,) = (t for t in stream.tasks[:2] if row in learner.data.rows(t))
+        (place,) = np.flatnonzero(learner.data.rows(task) == row)
+        total += float(((now[k] - answers[task.index][place]) ** 2).mean()) / len(batch.replay.y)
+    assert terms.stability.item() == pytest.approx(0.3 * total, rel=1e-4)
+    assert terms.plasticity.item() == pytest.approx(
+        torch.nn.functional.cross_entropy(learner.net(batch.x), batch.y).item()
+    )
+
+    asked = iter(range(100))
+    with pytest.raises(loop.Stopped):
+        loop.run(spec, loop.Place(stop=lambda: next(asked) == 16))
+    resumed = stored(loop.run(spec).path)
+    monkeypatch.setenv("REPLICATE_RUNS", str(tmp_path / "whole"))
+    assert same(resumed, stored(loop.run(spec).path))
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
