@@ -68,8 +68,7 @@ class Tables:
     @property
     def digest(self) -> str:
         """Digest of the table of runs and of the measured points, as stored."""
-        paths = [self.folder / name for name in ("runs.csv", "curves.parquet", "scalars.parquet", "facts.parquet")]
-        return sha256_bytes("".join(sha256_file(path) for path in paths if path.exists()).encode())[:16]
+        return digest(self.folder)
 
     def where(self, **columns: Any) -> "pd.DataFrame":
         """Rows of `runs` whose columns have those values ('__' stands for '.': learner__name="er")."""
@@ -80,6 +79,12 @@ class Tables:
                 raise Problem(f"The table of runs has no column '{name}'.{nearest(name, map(str, rows.columns))}")
             rows = rows[rows[name] == value]
         return rows
+
+
+def digest(folder: Path) -> str:
+    """Digest of the table of runs and of the measured points that lie in a folder of results."""
+    paths = [folder / name for name in ("runs.csv", "curves.parquet", "scalars.parquet", "facts.parquet")]
+    return sha256_bytes("".join(sha256_file(path) for path in paths if path.exists()).encode())[:16]
 
 
 def collect(

@@ -97,7 +97,7 @@ def test_one_broken_spec_file_is_named_and_the_rest_is_read(
     )
     loop.run(sweep.expand("toy/one", "smoke")[0].run)
     why = f"papers/toy/specs/bad.yaml is left out: {folder}/bad.yaml extends 'papers/toy/specs/one.yaml', but"
-    listed = said("list")
+    listed = " ".join(said("list").split())  # lines are broken to the width of the terminal
     assert why in listed
     assert "The path counts from the folder of the file that says it." in listed
     assert "A toy." in listed

@@ -339,4 +339,4 @@ def test_every_part_states_its_version_and_every_number_of_the_paper_has_a_place
     for spec, cases in reported().items():
         if spec != "ablation":
             assert set(cases) <= set(METHODS), spec
-    assert set(figures.FIGURES) == {"over_tasks", "plane", "sweeps", "choices"}
+    assert set(figures.FIGURES) == {"over_tasks", "differences", "plane", "sweeps", "choices"}

@@ -246,7 +246,7 @@ def test_what_no_longer_fits_is_called_so(copy: Path, tmp_path: Path) -> None:
     runs = copy / "scole" / "smoke" / "runs.csv"
     runs.write_text(runs.read_text().replace("digits", "didgits", 1))
     text = made(tmp_path, results=copy)
-    assert text.count("No longer fits the table of runs") == text.count("<figure ")
+    assert text.count("No longer fits the stored tables") == text.count("<figure ")
 
 
 def test_a_part_can_be_asked_for(tmp_path: Path) -> None:

@@ -40,17 +40,11 @@ def workplace(tmp_path_factory):
     folder = tmp_path_factory.mktemp("newcomer")
     assert write_methods(folder) == ["my_methods.py", "my_der.py"]
     (folder / "results").symlink_to(ROOT / "results")
-    for number in range(32):  # four classes, six training and two test pictures each
-        path = (
-            folder
-            / "data"
-            / "my_set"
-            / ("test" if number % 4 == 0 else "train")
-            / "abcd"[number // 8]
-            / f"{number}.png"
-        )
+    for number in range(224):  # four classes, six training and fifty test pictures each
+        split = "train" if number % 56 < 6 else "test"
+        path = folder / "data" / "my_set" / split / "abcd"[number // 56] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (32, 32), (8 * number, 255 - 8 * number, 40)).save(path)
+        Image.new("RGB", (32, 32), (number, 255 - number, 40)).save(path)
     return folder
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from common.drawings import Figure, declared
 from common.errors import Problem
-from common.files import sha256_bytes, sha256_file
+from common.files import sha256_bytes
 from common.page.rows import slug
 from common.stamp import origin
+from common.table import digest
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def items_of(paper: str, folder: Path, spec: str = "") -> list[Item]:
 
     Errors: one Problem that names every file without a note.
     """
-    made, table = _provenance(folder), sha256_file(folder / "runs.csv")[:16]
+    made, table = _provenance(folder), digest(folder)
     found, wrong = [], []
     for name, item in declared(paper).items():
         shown = (*item.needs, *item.also)
@@ -71,7 +72,7 @@ def runs_of(folder: Path) -> Runs:
 
 def _item(path: Path, made: dict[str, dict[str, str]], table: str) -> Item:
     note, content = origin(path), path.read_bytes()
-    moved = [f"the table of runs ({table})"] if note["table"] != table else []
+    moved = [f"the stored tables ({table})"] if note["table"] != table else []
     place = slug("f", note["paper"], note["tier"], path.stem)
     runs = _runs(note["runs"], made)
     if path.suffix == ".png":
